@@ -1,0 +1,183 @@
+"""Specific Character Set (0008,0005): bytes to text and back, without a lost or invented character.
+
+pydicom holds the code tables. What it forgives is not forgiven here: it writes "?" for a character
+that a set lacks, reads Latin-1 where only ASCII is declared, and leaves out the escape sequences of
+ISO 2022 IR 58 (PS3.5 6.1.2.5, Annex K). Pure: no database, no network.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from functools import lru_cache
+
+from pydicom.charset import (
+    STAND_ALONE_ENCODINGS,
+    convert_encodings,
+    decode_bytes,
+    encode_string,
+    python_encoding,
+)
+
+CharacterSet = tuple[str, ...]
+"""The values of Specific Character Set; () is the default repertoire, ASCII."""
+
+# PS3.5 6.1.2.3: what it governs; everything else is ASCII.
+GOVERNED_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
+
+DEFAULT: CharacterSet = ()
+UNICODE: CharacterSet = ("ISO_IR 192",)
+
+_ASCII_TERMS = ("", "ISO_IR 6", "ISO 2022 IR 6")
+_GB2312_TERM = "ISO 2022 IR 58"
+_GB2312_ESCAPE = b"\x1b$)A"
+# Sets that take the place of ASCII in G0: it is called back before a delimiter.
+_G0_TERMS = ("ISO 2022 IR 87", "ISO 2022 IR 159")
+_ASCII_ESCAPE = b"\x1b(B"
+_PN_DELIMITERS = frozenset(b"^=\\")
+_TEXT_DELIMITERS = frozenset(b"\r\n\t\f\\")
+# An escape sequence to the end of what it governs.
+_RUN = re.compile(r"[\x00-\x7f]+|[^\x00-\x7f]+")
+_SEGMENT = re.compile(rb"\x1b[^\x1b]*|[^\x1b]+")
+
+
+def read(value: bytes) -> CharacterSet:
+    """The terms of an element's bytes. What is not ASCII makes an unknown term."""
+    terms = tuple(
+        term.strip(" \0") for term in value.decode("ascii", "backslashreplace").split("\\")
+    )
+    return () if all(term in _ASCII_TERMS for term in terms) else terms
+
+
+def is_supported(terms: CharacterSet) -> bool:
+    """Whether every term is one of PS3.3 C.12.1.1.2 and they may stand together."""
+    if any(term not in python_encoding for term in terms):
+        return False
+    return len(terms) < 2 or not any(term in STAND_ALONE_ENCODINGS for term in terms)
+
+
+@lru_cache(maxsize=256)
+def _codecs(terms: CharacterSet) -> tuple[str, ...]:
+    return tuple(convert_encodings(list(terms))) if terms else ("ascii",)
+
+
+def decode(value: bytes, terms: CharacterSet, vr: str = "LO") -> str:
+    """The text of these bytes, backslashes between values included; padding stays.
+
+    Bytes beyond ASCII without a declared set are read as UTF-8, which other sets hardly ever happen to
+    be. Raises ValueError when the bytes are not text in this set.
+    """
+    if value.isascii() and b"\x1b" not in value and terms[:1] != ("ISO_IR 13",):
+        return value.decode("ascii")
+    if not is_supported(terms):
+        raise ValueError("Specific Character Set is not supported")
+    try:
+        if not terms or (terms[0] in _ASCII_TERMS and b"\x1b" not in value):
+            return value.decode("utf-8")
+        if b"\x1b" not in value:
+            return value.decode(_codecs(terms)[0])
+        return _decode_extended(value, terms, vr)
+    except UnicodeError:
+        raise ValueError("not text in its Specific Character Set") from None
+
+
+def _decode_extended(value: bytes, terms: CharacterSet, vr: str) -> str:
+    """ISO 2022 code extensions (PS3.5 6.1.2.5.3)."""
+    delimiters = _PN_DELIMITERS if vr == "PN" else _TEXT_DELIMITERS
+    text = []
+    for segment in _SEGMENT.findall(value):
+        if segment.startswith(_GB2312_ESCAPE) and _GB2312_TERM in terms:
+            text.append(segment[len(_GB2312_ESCAPE) :].decode("gb2312"))
+            continue
+        if not segment.startswith(b"\x1b") and terms[0] in _ASCII_TERMS:
+            text.append(segment.decode("ascii"))
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            decoded = decode_bytes(segment, list(_codecs(terms)), set(delimiters))
+        if "\ufffd" in decoded or "\x1b" in decoded:
+            raise ValueError("unknown escape sequence")
+        text.append(decoded)
+    return "".join(text)
+
+
+@lru_cache(maxsize=8192)
+def encode(text: str, terms: CharacterSet, vr: str = "LO") -> bytes:
+    """The bytes of this text in this set, with escape sequences where they are due.
+
+    Raises ValueError when a character does not fit. What comes back decodes to the same text.
+    """
+    if text.isascii():
+        return text.encode("ascii")
+    if not terms or not is_supported(terms):
+        raise ValueError("only ASCII fits")
+    if vr == "PN":
+        # Every component starts in the first set anew (PS3.5 6.2.1.1).
+        encoded = b"".join(
+            part.encode("ascii") if part in ("^", "=", "\\") else _encode_part(part, terms)
+            for part in re.split(r"([\^=\\])", text)
+            if part
+        )
+    elif len(terms) > 1:
+        encoded = b"".join(
+            part.encode("ascii") if part in "\r\n\t\f\\" else _encode_part(part, terms)
+            for part in re.split(r"([\r\n\t\f\\])", text)
+            if part
+        )
+    else:
+        encoded = _encode_part(text, terms)
+    if decode(encoded, terms, vr) != text:
+        raise ValueError("the text does not come back from this set")
+    return encoded
+
+
+def _encode_part(text: str, terms: CharacterSet) -> bytes:
+    if text.isascii():
+        return text.encode("ascii")
+    codecs = _codecs(terms)
+    if len(codecs) == 1:
+        if codecs[0] == "shift_jis":
+            # ISO_IR 13 is JIS X 0201: one byte a character.
+            encoded = text.encode("shift_jis")
+            if len(encoded) != len(text):
+                raise ValueError("a character is not in JIS X 0201")
+            return encoded
+        return text.encode(codecs[0])
+    if terms[0] in _ASCII_TERMS:
+        # pydicom's default repertoire is Latin-1: it must not take a letter with no escape sequence.
+        return b"".join(
+            run.encode("ascii") if run.isascii() else _encode_run(run, terms[1:])
+            for run in _RUN.findall(text)
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            return encode_string(text, list(codecs))
+        except UserWarning:
+            raise ValueError("a character is in none of the sets") from None
+
+
+def _encode_run(text: str, terms: CharacterSet) -> bytes:
+    """Letters beyond ASCII in the first of these sets that has them all, its escape before them."""
+    for term in terms:
+        try:
+            if term == _GB2312_TERM:
+                return _GB2312_ESCAPE + text.encode("gb2312")
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                encoded = encode_string(text, ["ascii", python_encoding[term]])
+            return encoded + _ASCII_ESCAPE if term in _G0_TERMS else encoded
+        except (UnicodeError, UserWarning):
+            continue
+    raise ValueError("a character is in none of the sets")
+
+
+def fits(text: str, terms: CharacterSet, vr: str = "LO") -> bool:
+    """Whether every character of the text can be sent in this set."""
+    if text.isascii():
+        return True
+    try:
+        encode(text, terms, vr)
+    except ValueError:
+        return False
+    return True

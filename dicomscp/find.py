@@ -1,0 +1,351 @@
+"""The only ORM of C-FIND: from a plan to rows.
+
+SQL narrows what is read, the conditions decide. The number of statements does not depend on the number
+of matches. No pynetdicom, no Identifier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from django.db import models
+from django.db.models import Exists, F, FloatField, OuterRef, Q, Value
+from django.db.models.functions import Cast, NullIf
+from worklist import attributes, values
+from worklist.attributes import Attribute
+from worklist.models import ScheduledProcedureStep
+
+from dicomscp.matching import (
+    AnyItem,
+    Between,
+    Condition,
+    Interval,
+    Item,
+    Like,
+    NameLike,
+    NumberIs,
+    OneOf,
+)
+from dicomscp.plan import QueryPlan, Return
+
+_CHUNK = 2000
+
+
+class TooManyMatches(Exception):
+    """More steps match than may be answered; `count` is None when it is only known to be more."""
+
+    def __init__(self, limit: int, count: int | None) -> None:
+        super().__init__(limit, count)
+        self.limit = limit
+        self.count = count
+
+
+class _Like(models.Lookup):  # type: ignore[type-arg]
+    """LIKE with a pattern that is ready made; never a regular expression made from a key."""
+
+    lookup_name = "dicom_like"
+    prepare_rhs = True
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+        left, left_params = self.process_lhs(compiler, connection)
+        right, right_params = self.process_rhs(compiler, connection)
+        return f"{left} LIKE {right} ESCAPE '\\'", [*left_params, *right_params]
+
+
+models.CharField.register_lookup(_Like)
+
+
+def rows(
+    plan: QueryPlan, *, scope: Sequence[Condition] = (), limit: int | None = None
+) -> tuple[Item, ...]:
+    """The steps that meet the plan and the scope, ordered by start date, start time and id.
+
+    Raises TooManyMatches past the limit, and Django's database errors.
+    """
+    conditions = (*plan.conditions, *scope)
+    reading = _Reading(conditions, plan.returns)
+    where = Q()
+    for condition in conditions:
+        where &= _narrow(condition)
+    queryset = ScheduledProcedureStep.objects.filter(where).order_by(
+        "start_date", "start_time", "id"
+    )
+    undecided = tuple(filter(None, map(_undecided, conditions)))
+    matches = (
+        (pk, item)
+        for pk, item in reading.steps(
+            queryset, enough=None if undecided or not limit else limit + 1
+        )
+        if all(condition.matches(item) for condition in undecided)
+    )
+    found = list(islice(matches, limit + 1) if limit is not None else matches)
+    if limit is not None and len(found) > limit:
+        raise TooManyMatches(limit, None if undecided else queryset.count())
+    return reading.with_relations(found)
+
+
+# --- SQL ------------------------------------------------------------------------------------------
+
+
+def _column(attribute: Attribute) -> str:
+    """The ORM path of an attribute; in a sequence with a relation, from the step all the same."""
+    parent = attribute.parent
+    if parent is not None and parent.column:
+        return f"{parent.column}__{attribute.column}"
+    return attribute.column
+
+
+def _is_related_list(path: str) -> bool:
+    """Whether the path leads through rows of their own: a step has several."""
+    first = ScheduledProcedureStep._meta.get_field(path.split("__")[0])
+    return isinstance(first, models.ManyToManyField)
+
+
+def _narrow(condition: Condition) -> Q:
+    """A Q that every match meets; for most conditions nothing else meets it."""
+    if isinstance(condition, AnyItem):
+        if condition.attribute.column and _is_related_list(condition.attribute.column):
+            return _narrow_list(condition.attribute.column, condition.conditions)
+        where = Q()
+        for inner in condition.conditions:
+            where &= _narrow(inner)
+        return where
+    if isinstance(condition, Interval):
+        return _narrow_interval(condition)
+    path = _column(condition.attribute)
+    if condition.attribute.parent is not None and _is_related_list(path):
+        return _narrow_list(path.split("__")[0], (condition,))
+    return _narrow_column(condition, path)
+
+
+def _narrow_list(relation: str, conditions: Sequence[Condition]) -> Q:
+    """One related row meets all the conditions together (C.2.2.2.6)."""
+    field = ScheduledProcedureStep._meta.get_field(relation)
+    assert isinstance(field, models.ManyToManyField)
+    where = Q()
+    for condition in conditions:
+        assert not isinstance(condition, AnyItem | Interval)
+        leaf = condition.attribute.column.split("__")[-1]
+        where &= _narrow_column(condition, f"{field.m2m_reverse_field_name()}__{leaf}")
+    through = field.remote_field.through
+    related = through._default_manager.filter(where, **{field.m2m_field_name(): OuterRef("pk")})
+    return Q(Exists(related))
+
+
+def _narrow_column(condition: Condition, path: str) -> Q:
+    assert not isinstance(condition, AnyItem | Interval)
+    multi_valued = _holds_several(condition.attribute)
+    if isinstance(condition, OneOf):
+        if multi_valued:
+            return _any(
+                Q(**{f"{path}__contains": values.spell(value)}) for value in condition.wanted
+            )
+        return Q(**{f"{path}__in": condition.wanted})
+    if isinstance(condition, Like):
+        edge = "%" if multi_valued else ""
+        return _any(
+            Q(**{f"{path}__dicom_like": f"{edge}{_like(pattern)}{edge}"})
+            for pattern in condition.patterns
+        )
+    if isinstance(condition, NameLike):
+        where = ~Q(**{f"{path}_folded": ""})
+        for group in filter(None, condition.groups):
+            where &= _name_like(f"{path}_folded", _like(group))
+        return where
+    if isinstance(condition, NumberIs):
+        if condition.attribute.vr == "US":
+            return Q(**{path: condition.number})
+        # Text is cast only where there is some: PostgreSQL may evaluate in any order.
+        number = Cast(NullIf(F(path), Value("")), FloatField())
+        return Q(models.lookups.Exact(number, condition.number))
+    bounds = {}
+    if condition.low is not None:
+        bounds[f"{path}__gte"] = condition.low
+    if condition.high is not None:
+        bounds[f"{path}__lte"] = condition.high
+    return Q(**bounds)
+
+
+def _name_like(path: str, pattern: str) -> Q:
+    """A group at the start of the folded name, behind another group, or in another of its values."""
+    return (
+        Q(**{f"{path}__dicom_like": f"{pattern}%"})
+        | Q(**{f"{path}__dicom_like": f"%={pattern}%"})
+        | Q(**{f"{path}__dicom_like": f"%\\\\{pattern}%"})
+    )
+
+
+def _narrow_interval(condition: Interval) -> Q:
+    date, time = _column(condition.date), _column(condition.time)
+    where = Q()
+    if condition.low is not None:
+        where &= Q(**{f"{date}__gte": condition.low.date()}) & (
+            Q(**{f"{date}__gt": condition.low.date()}) | Q(**{f"{time}__gte": condition.low.time()})
+        )
+    if condition.high is not None:
+        where &= Q(**{f"{date}__lte": condition.high.date()}) & (
+            Q(**{f"{date}__lt": condition.high.date()})
+            | Q(**{f"{time}__lte": condition.high.time()})
+        )
+    return where
+
+
+def _any(alternatives: Iterator[Q]) -> Q:
+    where = Q()
+    for alternative in alternatives:
+        where |= alternative
+    return where
+
+
+def _like(pattern: str) -> str:
+    """A DICOM pattern as one of LIKE: its own special characters stand for themselves."""
+    for special in ("\\", "%", "_"):
+        pattern = pattern.replace(special, f"\\{special}")
+    return pattern.replace("*", "%").replace("?", "_")
+
+
+def _holds_several(attribute: Attribute) -> bool:
+    """Whether one column holds several values of the attribute."""
+    return attribute.is_multi_valued and not _is_related_list(_column(attribute))
+
+
+def _undecided(condition: Condition) -> Condition | None:
+    """What of a condition SQL has not decided: names, and several values in one column."""
+    if isinstance(condition, AnyItem):
+        if condition.attribute.column and _is_related_list(condition.attribute.column):
+            return None
+        inner = tuple(filter(None, map(_undecided, condition.conditions)))
+        return AnyItem(condition.attribute, inner) if inner else None
+    if isinstance(condition, NameLike):
+        return condition
+    if isinstance(condition, OneOf | Like) and _holds_several(condition.attribute):
+        return condition
+    return None
+
+
+# --- from columns to items ------------------------------------------------------------------------
+
+
+class _Reading:
+    """Which columns a plan needs, and how their values become items."""
+
+    def __init__(self, conditions: Sequence[Condition], returns: Sequence[Return]) -> None:
+        needed = set(_returned(returns))
+        for condition in conditions:
+            needed |= set(_named(condition))
+        leaves = [attribute for attribute in needed if not attribute.is_sequence]
+        self._needed = needed
+        self._columns = [leaf for leaf in leaves if not _is_related_list(_column(leaf))]
+        self._paths = [_column(leaf) for leaf in self._columns]
+        self._lists: dict[str, list[Attribute]] = {}
+        for leaf in leaves:
+            path = _column(leaf)
+            if _is_related_list(path):
+                self._lists.setdefault(path.split("__")[0], []).append(leaf)
+
+    def steps(
+        self, queryset: models.QuerySet[ScheduledProcedureStep], *, enough: int | None
+    ) -> Iterator[tuple[int, Item]]:
+        """Each candidate step's id and item, without what other rows hold of it."""
+        read: Any = queryset.values_list("pk", *self._paths)
+        if enough is not None:
+            read = read[:enough]
+        for pk, *columns in read.iterator(chunk_size=_CHUNK):
+            held = {
+                attribute: _values(attribute, stored)
+                for attribute, stored in zip(self._columns, columns, strict=True)
+            }
+            yield pk, self._item(attributes.TABLE, held)
+
+    def _item(
+        self, table: Sequence[Attribute], held: dict[Attribute, tuple[values.Value, ...]]
+    ) -> Item:
+        leaves = {attribute: held[attribute] for attribute in table if attribute in held}
+        items: dict[Attribute, tuple[Item, ...]] = {}
+        for attribute in table:
+            if not attribute.is_sequence or attribute not in self._needed:
+                continue
+            inner = self._item(attribute.items, held)
+            # K.6-1: exactly one item for the step; elsewhere an item without a value is none.
+            is_there = attribute.keyword == "ScheduledProcedureStepSequence" or any(
+                inner.values.values()
+            )
+            items[attribute] = (inner,) if is_there else ()
+        return Item(leaves, items)
+
+    def with_relations(self, found: Sequence[tuple[int, Item]]) -> tuple[Item, ...]:
+        """The items with the values that stand in rows of their own, one statement a relation."""
+        if not found or not self._lists:
+            return tuple(item for _, item in found)
+        related = {
+            relation: self._related([pk for pk, _ in found], relation, leaves)
+            for relation, leaves in self._lists.items()
+        }
+        return tuple(self._completed(pk, item, related) for pk, item in found)
+
+    def _related(
+        self, keys: Sequence[int], relation: str, leaves: list[Attribute]
+    ) -> dict[int, list[dict[Attribute, tuple[values.Value, ...]]]]:
+        field = ScheduledProcedureStep._meta.get_field(relation)
+        assert isinstance(field, models.ManyToManyField)
+        through = field.remote_field.through
+        step, target = field.m2m_field_name(), field.m2m_reverse_field_name()
+        paths = [f"{target}__{leaf.column.split('__')[-1]}" for leaf in leaves]
+        read = (
+            through._default_manager.filter(**{f"{step}__in": keys})
+            .order_by("position")
+            .values_list(f"{step}_id", *paths)
+        )
+        held: dict[int, list[dict[Attribute, tuple[values.Value, ...]]]] = {}
+        for pk, *columns in read.iterator(chunk_size=_CHUNK):
+            held.setdefault(pk, []).append(
+                {
+                    leaf: (stored,) if stored else ()
+                    for leaf, stored in zip(leaves, columns, strict=True)
+                }
+            )
+        return held
+
+    def _completed(
+        self,
+        pk: int,
+        item: Item,
+        related: dict[str, dict[int, list[dict[Attribute, tuple[values.Value, ...]]]]],
+    ) -> Item:
+        (step,) = attributes.TABLE[:1]
+        (inner,) = item.items[step]
+        leaves, items = dict(inner.values), dict(inner.items)
+        for relation, by_step in related.items():
+            entries = by_step.get(pk, [])
+            for leaf in self._lists[relation]:
+                if leaf.parent is step:
+                    leaves[leaf] = tuple(value for entry in entries for value in entry[leaf])
+                elif leaf.parent is not None:
+                    items[leaf.parent] = tuple(Item(entry, {}) for entry in entries)
+        return Item(item.values, {**item.items, step: (Item(leaves, items),)})
+
+
+def _returned(returns: Sequence[Return]) -> Iterator[Attribute]:
+    for returned in returns:
+        yield returned.attribute
+        yield from _returned(returned.items)
+
+
+def _named(condition: Condition) -> Iterator[Attribute]:
+    if isinstance(condition, AnyItem):
+        yield condition.attribute
+        for inner in condition.conditions:
+            yield from _named(inner)
+    elif isinstance(condition, Interval):
+        yield condition.date
+        yield condition.time
+    else:
+        yield condition.attribute
+
+
+def _values(attribute: Attribute, stored: Any) -> tuple[values.Value, ...]:
+    if stored is None or stored == "":
+        return ()
+    return values.split(stored) if attribute.is_multi_valued else (stored,)

@@ -1,0 +1,325 @@
+"""What a matching key means (PS3.4 C.2.2.2): from its text to a condition on a row, in words too.
+
+A condition decides by itself, in Python, whether a row matches; find.py only narrows with SQL what is
+read. Pure: no database, no network.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from worklist import values
+from worklist.attributes import Attribute
+from worklist.values import Value
+
+from dicomscp.status import IDENTIFIER_DOES_NOT_MATCH, Refusal
+
+
+@dataclass(frozen=True)
+class Item:
+    """A row, or an item of one of its sequences: what each attribute holds; () is unknown."""
+
+    values: Mapping[Attribute, tuple[Value, ...]]
+    items: Mapping[Attribute, tuple[Item, ...]]
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Single value matching (C.2.2.2.1), a list of UID (C.2.2.2.2), or several values as OR."""
+
+    attribute: Attribute
+    wanted: tuple[Value, ...]
+
+    def matches(self, item: Item) -> bool:
+        return any(value in self.wanted for value in item.values[self.attribute])
+
+    @property
+    def words(self) -> str:
+        return f"{self.attribute.name} is {' or '.join(map(values.spell, self.wanted))}"
+
+
+@dataclass(frozen=True)
+class Like:
+    """Wildcard matching (C.2.2.2.4): one of these patterns, in which "*" and "?" are wildcards."""
+
+    attribute: Attribute
+    patterns: tuple[str, ...]
+
+    @cached_property
+    def _tests(self) -> tuple[Callable[[str], object], ...]:
+        return tuple(_pattern(pattern) for pattern in self.patterns)
+
+    def matches(self, item: Item) -> bool:
+        return any(
+            test(str(value)) for value in item.values[self.attribute] for test in self._tests
+        )
+
+    @property
+    def words(self) -> str:
+        return f"{self.attribute.name} is like {' or '.join(self.patterns)}"
+
+
+@dataclass(frozen=True)
+class NameLike:
+    """A person name, compared in its folded form (C.2.2.2.1.1), with or without wildcards.
+
+    `groups` has one pattern that any component group may match, or one a group, "" for any.
+    """
+
+    attribute: Attribute
+    groups: tuple[str, ...]
+
+    @cached_property
+    def _tests(self) -> tuple[Callable[[str], object] | None, ...]:
+        return tuple(_pattern(group) if group else None for group in self.groups)
+
+    def matches(self, item: Item) -> bool:
+        return any(self._matches(str(name)) for name in item.values[self.attribute])
+
+    def _matches(self, name: str) -> bool:
+        stored = values.fold_name(name).split("=")
+        if len(self._tests) == 1:
+            test = self._tests[0]
+            return test is None or any(test(group) for group in stored if group)
+        stored += [""] * (len(self._tests) - len(stored))
+        return all(
+            test is None or (group != "" and bool(test(group)))
+            for test, group in zip(self._tests, stored, strict=False)
+        )
+
+    @property
+    def words(self) -> str:
+        return f"{self.attribute.name} is like {'='.join(self.groups)}"
+
+
+@dataclass(frozen=True)
+class NumberIs:
+    """A DS or US, compared as a number (CP-2305)."""
+
+    attribute: Attribute
+    number: float
+
+    def matches(self, item: Item) -> bool:
+        return any(float(str(value)) == self.number for value in item.values[self.attribute])
+
+    @property
+    def words(self) -> str:
+        return f"{self.attribute.name} is {self.number:g}"
+
+
+@dataclass(frozen=True)
+class Between:
+    """Range matching (C.2.2.2.5) of a date or a time, ends included; None is open."""
+
+    attribute: Attribute
+    low: dt.date | dt.time | None
+    high: dt.date | dt.time | None
+
+    def matches(self, item: Item) -> bool:
+        return any(
+            (self.low is None or self.low <= value)  # type: ignore[operator]  # of one VR
+            and (self.high is None or value <= self.high)  # type: ignore[operator]
+            for value in item.values[self.attribute]
+        )
+
+    @property
+    def words(self) -> str:
+        return f"{self.attribute.name} is {_range_in_words(self.low, self.high)}"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Start date and time as one moment, when both keys are ranges (K.6.1.2.2, C.2.2.2.5.1)."""
+
+    date: Attribute
+    time: Attribute
+    low: dt.datetime | None
+    high: dt.datetime | None
+
+    def matches(self, item: Item) -> bool:
+        return any(
+            (self.low is None or self.low <= moment) and (self.high is None or moment <= self.high)
+            for day in item.values[self.date]
+            for time in item.values[self.time]
+            for moment in (dt.datetime.combine(day, time),)  # type: ignore[arg-type]
+        )
+
+    @property
+    def words(self) -> str:
+        return f"{self.date.name} and Time are {_range_in_words(self.low, self.high)}"
+
+
+@dataclass(frozen=True)
+class AnyItem:
+    """Sequence matching (C.2.2.2.6): one item of the sequence meets all the conditions together."""
+
+    attribute: Attribute
+    conditions: tuple[Condition, ...]
+
+    def matches(self, item: Item) -> bool:
+        return any(
+            all(condition.matches(inner) for condition in self.conditions)
+            for inner in item.items[self.attribute]
+        )
+
+    @property
+    def words(self) -> str:
+        inner = " and ".join(condition.words for condition in self.conditions)
+        return f"{self.attribute.name} has an item where {inner}"
+
+
+Condition = OneOf | Like | NameLike | NumberIs | Between | Interval | AnyItem
+
+
+def _range_in_words(low: object, high: object) -> str:
+    if low is None:
+        return f"up to {high}"
+    return f"from {low}" if high is None else f"from {low} to {high}"
+
+
+def _pattern(wildcards: str) -> Callable[[str], object]:
+    """A test for "*" (any run) and "?" (one character); everything else stands for itself."""
+    parts = {"*": ".*", "?": "."}
+    expression = "".join(
+        parts.get(character) or re.escape(character) for character in re.sub(r"\*+", "*", wildcards)
+    )
+    return re.compile(expression, re.DOTALL).fullmatch
+
+
+# --- from a key's text to its condition -----------------------------------------------------------
+
+# Several values mean OR in these two: a modality that sends CT\PT means both (B.19).
+_OR_KEYWORDS = ("Modality", "ScheduledStationAETitle")
+_WILDCARDS = frozenset("*?")
+
+
+def condition(attribute: Attribute, text: str) -> Condition | None:
+    """The condition that a key's text sets, None when it is universal (C.2.2.2.3).
+
+    Raises Refusal (0xA900, Offending Element) for a key that is malformed: it never widens.
+    """
+    text = _strip(text)
+    if text in ("", "*"):
+        return None
+    if "\\" in text:
+        return _several(attribute, text)
+    vr = attribute.vr
+    if vr in ("DA", "TM"):
+        return _moment(attribute, text)
+    if vr in ("DS", "US"):
+        return NumberIs(attribute, _number(attribute, text))
+    if vr == "UI":
+        return OneOf(attribute, (_uid(attribute, text),))
+    if vr == "PN":
+        groups = tuple(values.fold_name(text).split("="))
+        return NameLike(attribute, groups) if any(groups) else None
+    if _WILDCARDS & set(text):
+        return Like(attribute, (text,))
+    return OneOf(attribute, (text,))
+
+
+def _several(attribute: Attribute, text: str) -> Condition | None:
+    wanted = tuple(stripped for one in text.split("\\") if (stripped := _strip(one)))
+    if attribute.vr == "UI" and wanted:
+        return OneOf(attribute, tuple(_uid(attribute, one) for one in wanted))
+    if attribute.keyword not in _OR_KEYWORDS:
+        raise malformed(attribute, "more than one value")
+    if not wanted or "*" in wanted:
+        return None
+    if any(_WILDCARDS & set(one) for one in wanted):
+        return Like(attribute, wanted)
+    return OneOf(attribute, wanted)
+
+
+def _strip(text: str) -> str:
+    return text.strip(" \0")
+
+
+def malformed(attribute: Attribute, rule: str) -> Refusal:
+    """The refusal of a key: attribute and rule in Error Comment, the tags in Offending Element.
+
+    The offending value stays out of the comment: it may be of a patient, and consoles log it.
+    """
+    tag = attribute.tag
+    return Refusal(IDENTIFIER_DOES_NOT_MATCH, f"{_short(attribute.name)}: {rule}", (tag,))
+
+
+def _short(name: str) -> str:
+    return name.replace("Scheduled Procedure Step", "SPS").replace("Sequence", "Seq.")
+
+
+def _number(attribute: Attribute, text: str) -> float:
+    try:
+        return float(values.parse_decimal(text))
+    except ValueError:
+        raise malformed(attribute, "not a number") from None
+
+
+def _uid(attribute: Attribute, text: str) -> str:
+    try:
+        values.check_text(text, "UI")
+    except ValueError:
+        raise malformed(attribute, "not a UID or list of UIDs") from None
+    return text
+
+
+def _moment(attribute: Attribute, text: str) -> Condition:
+    if "-" not in text:
+        return OneOf(attribute, (_bound(attribute, text),))
+    between = _between(attribute, text)
+    if between.low is not None and between.high is not None and between.low > between.high:  # type: ignore[operator]
+        raise malformed(attribute, "a range that runs backwards")
+    return between
+
+
+def _between(attribute: Attribute, text: str) -> Between:
+    """The range of this text, which may yet run backwards."""
+    parts = [_strip(part) for part in text.split("-")]
+    if len(parts) != 2 or not any(parts):
+        raise malformed(attribute, f"not a {_kind(attribute)} or {_kind(attribute)} range")
+    low, high = parts
+    return Between(
+        attribute,
+        _bound(attribute, low) if low else None,
+        _bound(attribute, high, latest=True) if high else None,
+    )
+
+
+def _bound(attribute: Attribute, text: str, *, latest: bool = False) -> dt.date | dt.time:
+    try:
+        if attribute.vr == "DA":
+            return values.parse_date(text)
+        return values.parse_time(text, latest=latest)
+    except ValueError:
+        rule = f"not a {_kind(attribute)} or {_kind(attribute)} range"
+        raise malformed(attribute, rule) from None
+
+
+def _kind(attribute: Attribute) -> str:
+    return "date" if attribute.vr == "DA" else "time"
+
+
+def combined(date: Attribute, time: Attribute, *, dates: str, times: str) -> Interval | None:
+    """Start date and time as one interval, when both texts are ranges; None when they are not.
+
+    5 to 7 July, 1000 to 1800, is from 5 July 10:00 to 7 July 18:00. An open end of the dates is open;
+    a missing end of the times is the start or the end of the day. Raises Refusal as condition does.
+    """
+    dates, times = _strip(dates), _strip(times)
+    if not all("-" in text and "\\" not in text for text in (dates, times)):
+        return None
+    days, hours = _between(date, dates), _between(time, times)
+    low = high = None
+    if isinstance(days.low, dt.date):
+        start = hours.low if isinstance(hours.low, dt.time) else dt.time.min
+        low = dt.datetime.combine(days.low, start)
+    if isinstance(days.high, dt.date):
+        end = hours.high if isinstance(hours.high, dt.time) else dt.time.max
+        high = dt.datetime.combine(days.high, end)
+    if low is not None and high is not None and low > high:
+        raise malformed(date, "date and time range runs backwards")
+    return Interval(date, time, low, high)

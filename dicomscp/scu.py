@@ -1,0 +1,118 @@
+"""Our own calls as a client (SCU): C-ECHO and a C-FIND of the Modality Worklist.
+
+No Django and no database: what a caller passes is all that is known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.tag import Tag
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom import AE, evt
+from pynetdicom.association import Association
+from pynetdicom.events import Event
+from pynetdicom.sop_class import ModalityWorklistInformationFind, Verification
+
+from dicomscp.status import PENDING, PENDING_WARNING, SUCCESS
+
+CONNECT_WITHIN = 10.0  # seconds; also for the answer to an association request
+ANSWER_WITHIN = 60.0  # seconds, for each response
+
+
+class CallError(Exception):
+    """A call that brought no complete answer; the text is one sentence for the operator."""
+
+
+class FailureStatusError(CallError):
+    """An SCP that answered in good order, with a failure status."""
+
+
+def echo(host: str, port: int, *, calling: str, called: str) -> None:
+    """Ask for a C-ECHO. Raises CallError unless the answer is Success."""
+    with _association(host, port, Verification, calling=calling, called=called) as assoc:
+        _succeed(assoc.send_c_echo(), assoc)
+
+
+def find(
+    host: str, port: int, *, identifier: Dataset, calling: str, called: str
+) -> Iterator[Dataset]:
+    """Each match of a worklist query, in the order in which the SCP sends them.
+
+    Raises CallError when the SCP cannot be reached or ends with anything but Success.
+    """
+    sop_class = ModalityWorklistInformationFind
+    with _association(host, port, sop_class, calling=calling, called=called) as assoc:
+        for status, match in assoc.send_c_find(identifier, sop_class):
+            if status.get("Status") not in (PENDING, PENDING_WARNING):
+                _succeed(status, assoc)
+            elif match is None:
+                raise CallError(f"{_peer(assoc)} sent a match that cannot be decoded.")
+            else:
+                yield match
+
+
+@contextmanager
+def _association(
+    host: str, port: int, sop_class: str, *, calling: str, called: str
+) -> Iterator[Association]:
+    """An association for one SOP class; it is aborted when its user fails or goes away early."""
+    connections: list[Event] = []
+    try:
+        ae = AE(ae_title=calling)
+        ae.connection_timeout = ae.acse_timeout = CONNECT_WITHIN
+        ae.dimse_timeout = ae.network_timeout = ANSWER_WITHIN
+        ae.add_requested_context(sop_class, [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
+        assoc = ae.associate(
+            host, port, ae_title=called, evt_handlers=[(evt.EVT_CONN_OPEN, connections.append)]
+        )
+    except (OSError, TypeError, ValueError) as error:
+        # A host name without an address, or an AE title that cannot be one.
+        raise CallError(f"{called} at {host} port {port} cannot be called: {error}.") from error
+    if not assoc.is_established:
+        raise CallError(_why_not(assoc, f"{called} at {host} port {port}", calling, connections))
+    try:
+        yield assoc
+    except FailureStatusError:
+        assoc.release()
+        raise
+    except BaseException:
+        assoc.abort()
+        raise
+    assoc.release()
+
+
+def _why_not(assoc: Association, peer: str, calling: str, connections: Sequence[Event]) -> str:
+    if not connections:
+        return f"{peer} cannot be reached: no connection."
+    if assoc.is_rejected:
+        answer = assoc.acceptor.primitive
+        reason = getattr(answer, "reason_str", "no reason given")
+        return f"{peer} rejected the association of {calling}: {reason}."
+    if assoc.acceptor.primitive is not None:
+        return f"{peer} does not offer this service."
+    return f"{peer} was reached, but did not answer as a DICOM application."
+
+
+def _succeed(status: Dataset, assoc: Association) -> None:
+    """Raise CallError unless this final response is Success."""
+    code = status.get("Status")
+    if code == SUCCESS:
+        return
+    if code is None:
+        raise CallError(f"{_peer(assoc)} did not answer: the association ended or timed out.")
+    offending = status.get("OffendingElement")
+    tags = offending if isinstance(offending, MultiValue) else filter(None, (offending,))
+    elements = " ".join(str(Tag(tag)) for tag in tags)
+    words = [f"status 0x{code:04X}", str(status.get("ErrorComment", "")), elements]
+    raise FailureStatusError(
+        f"{_peer(assoc)} answered {', '.join(word for word in words if word)}."
+    )
+
+
+def _peer(assoc: Association) -> str:
+    acceptor = assoc.acceptor
+    return f"{acceptor.ae_title.strip()} at {acceptor.address} port {acceptor.port}"

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+from django.contrib.auth.models import Group, Permission
+from django.db import connection
+from django.db.models import ProtectedError
+
+from tests.cast import actor, book, code, patient, station
+from worklist.audit import trail
+from worklist.audit.models import AuditEvent
+from worklist.audit.trail import Actor
+from worklist.models import Patient, ProcedureType, Station, User
+
+pytestmark = pytest.mark.django_db
+
+
+def last() -> AuditEvent:
+    return AuditEvent.objects.order_by("id")[AuditEvent.objects.count() - 1]
+
+
+def test_creation_holds_the_whole_row() -> None:
+    anna = patient()
+    event = last()
+    assert (event.action, event.actor, event.address) == ("create", "ines", "10.0.0.7")
+    assert (event.model, event.object_id) == ("worklist.patient", str(anna.pk))
+    assert event.object_label == "Müller^Anna (P1)"
+    assert event.before == {}
+    assert event.after["name"] == "Müller^Anna"
+    assert "name_folded" not in event.after
+
+
+def test_change_holds_what_changed_alone() -> None:
+    anna = patient()
+    anna.name = "Meier^Anna"
+    trail.save(anna, by=Actor("import"))
+    assert (last().action, last().actor, last().address) == ("change", "import", None)
+    assert (last().before, last().after) == ({"name": "Müller^Anna"}, {"name": "Meier^Anna"})
+
+
+def test_nothing_changed_nothing_signed() -> None:
+    anna = patient()
+    assert trail.save(anna, by=actor) is None
+    assert AuditEvent.objects.count() == 1
+
+
+def test_lists_stand_in_their_order() -> None:
+    ct1, mr1 = station(), station("MR1", "MR")
+    step = book(patient(), stations=[ct1, mr1])
+    trail.save(step, by=actor, lists={"stations": [mr1, ct1]})
+    assert last().before == {"stations": ["CT1 CT Ground Floor", "MR1 MR"]}
+    assert last().after == {"stations": ["MR1 MR", "CT1 CT Ground Floor"]}
+    assert trail.save(step, by=actor, lists={"stations": [mr1, ct1]}) is None
+
+
+def test_list_without_positions_is_a_set() -> None:
+    ct1, mr1 = station(), station("MR1", "MR")
+    kind = ProcedureType(code="CT", description="CT", modality="CT")
+    trail.save(kind, by=actor, lists={"allowed_stations": [mr1, ct1]})
+    assert trail.save(kind, by=actor, lists={"allowed_stations": [ct1, mr1]}) is None
+
+
+def test_deletion_holds_what_was_there() -> None:
+    made = code()
+    key = made.pk
+    trail.delete(made, by=actor)
+    assert (last().action, last().object_id, last().after) == ("delete", str(key), {})
+    assert last().before["meaning"] == "CT Thorax"
+
+
+def test_deletion_that_is_refused_signs_nothing() -> None:
+    book(patient(), stations=[station()])
+    events = AuditEvent.objects.count()
+    with pytest.raises(ProtectedError):
+        trail.delete(Station.objects.get(), by=actor)
+    assert Station.objects.exists()
+    assert AuditEvent.objects.count() == events
+
+
+def test_row_and_signature_come_together_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object, **options: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(AuditEvent, "save", full)
+    with pytest.raises(OSError, match="disk full"):
+        patient()
+    assert not Patient.objects.exists()
+
+
+def test_many_rows_have_an_event_each() -> None:
+    rows = [Patient(patient_id=f"P{n}", name="Bulk^Load") for n in range(3)]
+    trail.insert_many(rows, by=actor)
+    assert Patient.objects.filter(search__contains="bulk").count() == 3
+    keys = {str(key) for key in Patient.objects.values_list("pk", flat=True)}
+    assert set(AuditEvent.objects.values_list("object_id", flat=True)) == keys
+
+
+def test_password_is_signed_for_and_never_shown() -> None:
+    user = User(username="ines")
+    user.set_password("first-secret")
+    trail.save(user, by=actor, lists={"groups": []})
+    user.set_password("second-secret")
+    event = trail.save(user, by=actor)
+    assert event is not None
+    assert set(event.after) == {"password"}
+    for event in AuditEvent.objects.all():
+        assert "md5" not in str(event.before) + str(event.after)
+
+
+def test_groups_and_permissions_are_signed_for() -> None:
+    group = Group(name="Clerk")
+    may = Permission.objects.get(codename="view_patient")
+    trail.save(group, by=actor, lists={"permissions": [may]})
+    assert last().after["permissions"] == [str(may)]
+    user = User(username="ines")
+    trail.save(user, by=actor, lists={"groups": [group]})
+    assert last().after["groups"] == ["Clerk"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_writers_sign_one_after_the_other() -> None:
+    anna, start = patient(), threading.Barrier(2, timeout=20)
+
+    def write(name: str) -> None:
+        mine = Patient.objects.get(pk=anna.pk)
+        mine.name = name
+        try:
+            start.wait()
+            trail.save(mine, by=actor)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in ("A^A", "B^B")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    first, second = AuditEvent.objects.filter(action="change").order_by("id")
+    assert first.before == {"name": "Müller^Anna"}
+    assert second.before == first.after

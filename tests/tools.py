@@ -1,0 +1,89 @@
+"""Programs of the machine that some tests need, and what to do when one is missing.
+
+A test without its tool is skipped with the words that would cure it. WORKLIST_REQUIRE names the
+tools ("browser postgres dcmtk") whose absence is a failure instead, so CI loses no test unseen.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from django.db import connection
+
+needs = pytest.mark.needs  # @needs("dcmtk"); conftest.py carries it out
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "microsoft-edge", "msedge")
+# Where Playwright puts browsers that it downloaded itself, on Linux and on a Mac.
+PLAYWRIGHTS_OWN = (
+    ".cache/ms-playwright/chromium-*/chrome-linux*/chrome",
+    "Library/Caches/ms-playwright/chromium-*/chrome-mac*/*.app/Contents/MacOS/*",
+)
+CURES = {
+    "browser": "install chromium (Debian: apt-get install chromium) or set CHROMIUM=/path",
+    "dcmtk": "install DCMTK for findscu (Debian: apt-get install dcmtk)",
+    "postgres": "run on PostgreSQL (Debian: apt-get install postgresql)",
+}
+
+
+def is_required(tool: str) -> bool:
+    return tool in os.environ.get("WORKLIST_REQUIRE", "").split()
+
+
+@cache
+def chromium() -> Path | None:
+    """Return the browser that the tests drive, if this machine has one."""
+    if named := os.environ.get("CHROMIUM"):
+        return Path(named)
+    if found := next(filter(None, map(shutil.which, BROWSERS)), None):
+        return Path(found)
+    return max(
+        (path for place in PLAYWRIGHTS_OWN for path in Path.home().glob(place)), default=None
+    )
+
+
+@cache
+def findscu() -> Path | None:
+    """Return DCMTK's findscu; dcm4che has a program of that name too, with other options."""
+    found = shutil.which("findscu")
+    if found is None:
+        return None
+    told = subprocess.run([found, "--version"], capture_output=True, text=True, check=False)
+    return Path(found) if "dcmtk" in told.stdout.lower() else None
+
+
+def is_there(tool: str) -> bool:
+    """Say whether this run has the tool: browser, dcmtk, or postgres as its database."""
+    if tool == "postgres":
+        return connection.vendor == "postgresql"
+    return {"browser": chromium, "dcmtk": findscu}[tool]() is not None
+
+
+def require(tool: str) -> None:
+    """Skip the test that is under way when it lacks the tool; fail it when the tool is required."""
+    if is_there(tool):
+        return
+    # SQLite by the caller's own choice takes no tool away that the tests were promised.
+    chosen = tool == "postgres" and os.environ.get("WORKLIST_TEST_DB") == "sqlite"
+    reason = f"needs {tool}: {CURES[tool]}"
+    if is_required(tool) and not chosen:
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+def database_url() -> str:
+    """Return the DATABASE_URL with which a process that a test starts sees the test's database."""
+    database = connection.settings_dict
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{database['NAME']}"
+    user = ":".join(quote(database[key], safe="") for key in ("USER", "PASSWORD") if database[key])
+    host = ":".join(str(database[key]) for key in ("HOST", "PORT") if database[key])
+    if host.startswith("/"):
+        # A folder, where the server listens on a socket alone; so spelt by django-environ.
+        host = f"/{host}"
+    return f"postgres://{user}@{host}/{database['NAME']}"

@@ -1,0 +1,142 @@
+"""Requests, procedures and steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from worklist import scheduling
+from worklist.admin.signed import Lists, OrderedInline, SignedAdmin
+from worklist.audit.trail import Actor
+from worklist.models import (
+    ImagingServiceRequest,
+    Patient,
+    RequestedProcedure,
+    ScheduledProcedureStep,
+    StepProtocolCode,
+    StepStation,
+)
+
+
+@admin.register(ImagingServiceRequest)
+class RequestAdmin(SignedAdmin):
+    list_display = (
+        "__str__",
+        "patient",
+        "requesting_physician",
+        "requesting_service",
+        "admission_id",
+    )
+    list_filter = ("requesting_service",)
+    list_select_related = ("patient",)
+    ordering = ("-id",)
+    search_fields = (
+        "patient__search",
+        "accession_number",
+        "placer_order_number",
+        "filler_order_number",
+        "admission_id",
+    )
+    search_help_text = "Patient, accession number, order number or admission ID."
+    autocomplete_fields = ("patient", "institution_code")
+    given_once = ("accession_number",)
+
+    def write(self, obj: ImagingServiceRequest, *, lists: Lists, by: Actor) -> None:
+        scheduling.save_request(obj, by=by)
+
+
+@admin.register(RequestedProcedure)
+class ProcedureAdmin(SignedAdmin):
+    list_display = ("procedure_id", "patient", "description", "priority", "accession_number")
+    list_filter = ("priority",)
+    list_select_related = ("request__patient",)
+    ordering = ("-id",)
+    search_fields = (
+        "request__patient__search",
+        "request__accession_number",
+        "procedure_id",
+        "study_instance_uid",
+        "description",
+    )
+    search_help_text = "Patient, accession number, procedure ID, Study Instance UID or description."
+    autocomplete_fields = ("request", "code", "reason_code")
+    given_once = ("procedure_id", "study_instance_uid")
+
+    @admin.display(ordering="request__patient__name_folded")
+    def patient(self, procedure: RequestedProcedure) -> Patient:
+        return procedure.request.patient
+
+    @admin.display(ordering="request__accession_number")
+    def accession_number(self, procedure: RequestedProcedure) -> str:
+        return procedure.request.accession_number
+
+    def write(self, obj: RequestedProcedure, *, lists: Lists, by: Actor) -> None:
+        scheduling.save_procedure(obj, by=by)
+
+
+class StepStationInline(OrderedInline):
+    model = StepStation
+    fields = ("position", "station")
+    autocomplete_fields = ("station",)
+    verbose_name = "station"
+
+
+class StepProtocolCodeInline(OrderedInline):
+    model = StepProtocolCode
+    fields = ("position", "code")
+    autocomplete_fields = ("code",)
+    verbose_name = "protocol code"
+
+
+@admin.register(ScheduledProcedureStep)
+class StepAdmin(SignedAdmin):
+    list_display = (
+        "start_date",
+        "start_time",
+        "modality",
+        "patient",
+        "description",
+        "station_list",
+        "status",
+        "accession_number",
+        "step_id",
+    )
+    list_display_links = ("start_date", "start_time")
+    list_filter = ("status", "modality", "stations", "start_date")
+    list_select_related = ("requested_procedure__request__patient",)
+    date_hierarchy = "start_date"
+    ordering = ("-start_date", "start_time", "id")
+    search_fields = (
+        "requested_procedure__request__patient__search",
+        "requested_procedure__request__accession_number",
+        "requested_procedure__procedure_id",
+        "step_id",
+    )
+    search_help_text = "Patient, accession number, procedure ID or step ID."
+    autocomplete_fields = ("requested_procedure",)
+    given_once = ("step_id",)
+    inlines = (StepStationInline, StepProtocolCodeInline)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ScheduledProcedureStep]:
+        return super().get_queryset(request).prefetch_related("stepstation_set__station")
+
+    @admin.display(ordering="requested_procedure__request__patient__name_folded")
+    def patient(self, step: ScheduledProcedureStep) -> Patient:
+        return step.requested_procedure.request.patient
+
+    @admin.display(description="stations")
+    def station_list(self, step: ScheduledProcedureStep) -> str:
+        return ", ".join(row.station.ae_title for row in step.stepstation_set.all())
+
+    @admin.display(ordering="requested_procedure__request__accession_number")
+    def accession_number(self, step: ScheduledProcedureStep) -> str:
+        return step.requested_procedure.request.accession_number
+
+    def write(self, obj: ScheduledProcedureStep, *, lists: Lists, by: Actor) -> None:
+        rows: Any = lists
+        scheduling.save_step(
+            obj, stations=rows.get("stations"), protocol_codes=rows.get("protocol_codes"), by=by
+        )

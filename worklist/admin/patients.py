@@ -1,0 +1,56 @@
+"""Patients."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+
+from worklist import scheduling
+from worklist.admin.signed import Lists, SignedAdmin
+from worklist.audit.trail import Actor
+from worklist.models import Patient
+
+
+@admin.register(Patient)
+class PatientAdmin(SignedAdmin):
+    list_display = ("name", "patient_id", "issuer", "birth_date", "sex")
+    list_filter = ("sex", "issuer")
+    search_fields = ("search",)
+    search_help_text = "Name or patient ID; accents and case do not count."
+    fieldsets = (
+        (None, {"fields": ("name", ("patient_id", "issuer"), ("birth_date", "sex"))}),
+        (
+            "Safety",
+            {
+                "fields": (
+                    "allergies",
+                    "medical_alerts",
+                    ("pregnancy_status", "last_menstrual_date"),
+                    "special_needs",
+                    ("weight", "size"),
+                    ("state", "smoking_status"),
+                    "history",
+                    "confidentiality",
+                )
+            },
+        ),
+        (
+            "Other names and particulars",
+            {
+                "classes": ("collapse",),
+                "fields": (
+                    "other_ids",
+                    "other_names",
+                    "mother_birth_name",
+                    ("responsible_person", "responsible_person_role"),
+                    "birth_time",
+                    ("ethnic_group", "occupation"),
+                    "address",
+                    "telephone_numbers",
+                    "comments",
+                ),
+            },
+        ),
+    )
+
+    def write(self, obj: Patient, *, lists: Lists, by: Actor) -> None:
+        scheduling.save_patient(obj, by=by)

@@ -1,0 +1,238 @@
+"""What every page of the administration shares: signed writes, history, search, ordered lists.
+
+No model of the worklist is named here.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import FieldDoesNotExist, ValidationError
+from django.db import IntegrityError, models, transaction
+from django.db.models import Q, Value
+from django.db.models.functions import Upper
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+
+from worklist import values
+from worklist.audit import trail
+from worklist.audit.models import AuditEvent
+from worklist.audit.trail import Actor
+
+Lists = Mapping[str, Sequence[models.Model]]
+_EVENTS_PER_PAGE = 50
+
+
+def actor(request: HttpRequest) -> Actor:
+    """Who signs what this request writes."""
+    return Actor(request.user.get_username(), _address(request))
+
+
+def _address(request: HttpRequest) -> str | None:
+    try:
+        # Behind a unix socket there is none.
+        return str(ipaddress.ip_address(request.META.get("REMOTE_ADDR", "")))
+    except ValueError:
+        return None
+
+
+class SignedAdmin(admin.ModelAdmin):
+    """Each write ends in the trail, the row and its lists of related rows under one signature."""
+
+    object_history_template = "admin/signed_history.html"
+    # Identifiers that the site gives when they are left empty, and that never change.
+    given_once: tuple[str, ...] = ()
+
+    def write(self, obj: Any, *, lists: Lists, by: Actor) -> None:
+        """Save a row whose form is valid. Pages whose rows have verbs of their own call those."""
+        trail.save(obj, by=by, lists=lists)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Wait for save_related, which knows the lists."""
+
+    def save_related(
+        self, request: HttpRequest, form: Any, formsets: Iterable[Any], change: bool
+    ) -> None:
+        obj = form.instance
+        lists: dict[str, Sequence[models.Model]] = {
+            many.name: tuple(form.cleaned_data[many.name])
+            for many in obj._meta.many_to_many
+            if many.name in form.cleaned_data
+        }
+        for formset in formsets:
+            formset.save(commit=False)  # writes nothing; the message of the page counts its rows
+            lists |= _list_of(obj, formset)
+        self.write(obj, lists=lists, by=actor(request))
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        trail.delete(obj, by=actor(request))
+
+    def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
+        with transaction.atomic():
+            for obj in queryset:
+                trail.delete(obj, by=actor(request))
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **options: Any) -> HttpResponse:
+        return self._or_say_why(request, super().changeform_view, *args, **options)
+
+    def delete_view(self, request: HttpRequest, *args: Any, **options: Any) -> HttpResponse:
+        return self._or_say_why(request, super().delete_view, *args, **options)
+
+    def _or_say_why(
+        self, request: HttpRequest, view: Any, *args: Any, **options: Any
+    ) -> HttpResponse:
+        """Tell what another person's write, after the form was found valid, has made impossible."""
+        try:
+            return view(request, *args, **options)
+        except ValidationError as error:
+            messages.error(request, " ".join(error.messages))
+        except IntegrityError:  # ProtectedError is one
+            messages.error(request, "Somebody else has changed this meanwhile. Nothing was saved.")
+        return HttpResponseRedirect(request.get_full_path())
+
+    def formfield_for_dbfield(
+        self, db_field: models.Field[Any, Any], request: HttpRequest, **options: Any
+    ) -> Any:
+        if db_field.name in self.given_once:
+            options |= {"required": False, "help_text": "given by the site when left empty"}
+        return super().formfield_for_dbfield(db_field, request, **options)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[Any, ...]:
+        given = [name for name in self.given_once if obj and getattr(obj, name)]
+        return (*super().get_readonly_fields(request, obj), *given)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: Any, search_term: str
+    ) -> tuple[Any, bool]:
+        """Each word must stand in one of search_fields, whatever its case.
+
+        In a column named "search" accents do not count either: "muller" finds Müller.
+        """
+        paths = tuple(self.get_search_fields(request))
+        queryset = queryset.alias(**{_upper(path): Upper(path) for path in paths})
+        for word in search_term.replace("\0", "").split():
+            found = Q()
+            for path in paths:
+                found |= Q(**{f"{_upper(path)}__contains": Upper(Value(word))})
+                if path.split("__")[-1] == "search" and (folded := values.search_words(word)):
+                    found |= Q(*((f"{path}__contains", one) for one in folded.split()))
+            queryset = queryset.filter(found)
+        return queryset, False
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        events = AuditEvent.objects.filter(
+            model=self.opts.label_lower, object_id=unquote(object_id)
+        )
+        paginator = self.get_paginator(request, events, _EVENTS_PER_PAGE)
+        page = paginator.get_page(request.GET.get("p", 1))
+        context = {
+            "events": [HistoryEntry(event, tuple(_changes(self.model, event))) for event in page],
+            "action_list": page,
+            "pagination_required": paginator.count > _EVENTS_PER_PAGE,
+            "page_range": paginator.get_elided_page_range(page.number),
+        }
+        return super().history_view(request, object_id, {**context, **(extra_context or {})})
+
+
+def _upper(path: str) -> str:
+    return f"upper_{path.replace('__', '_of_')}"
+
+
+# --- lists of related rows ------------------------------------------------------------------------
+
+
+class OrderedForm(forms.ModelForm):
+    """A row of an ordered list; rows without a number stay behind those that have one."""
+
+    position = forms.IntegerField(
+        label="order",
+        required=False,
+        min_value=0,
+        max_value=999,
+        widget=forms.NumberInput(attrs={"style": "width: 4em"}),
+    )
+
+
+class OrderedInline(admin.TabularInline):
+    """An ordered list of related rows. Whoever may change the parent may change the list."""
+
+    form = OrderedForm
+    extra = 1
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._may(request, "view") or self._may(request, "change")
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._may(request, "change" if obj else "add")
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.has_add_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.has_add_permission(request, obj)
+
+    def _may(self, request: HttpRequest, verb: str) -> bool:
+        parent = self.parent_model._meta
+        return request.user.has_perm(f"{parent.app_label}.{verb}_{parent.model_name}")
+
+
+def _list_of(obj: models.Model, formset: Any) -> dict[str, Sequence[models.Model]]:
+    """The many-to-many field that these rows stand for, and what they name, in their order."""
+    many = next(
+        many for many in obj._meta.many_to_many if many.remote_field.through is formset.model
+    )
+    rows = [
+        form.cleaned_data
+        for form in formset.forms
+        if form.cleaned_data and not form.cleaned_data.get("DELETE")
+    ]
+    rows.sort(key=lambda row: (row["position"] is None, row["position"]))
+    return {many.name: tuple(row[many.m2m_reverse_field_name()] for row in rows)}
+
+
+# --- history --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Change:
+    """One column of an event."""
+
+    label: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class HistoryEntry:
+    """An event as the history shows it."""
+
+    event: AuditEvent
+    changes: tuple[Change, ...]
+
+
+def _changes(model: type[models.Model], event: AuditEvent) -> Iterable[Change]:
+    """The columns that hold, or held, something."""
+    for name in {**event.before, **event.after}:
+        before, after = (_shown(side.get(name)) for side in (event.before, event.after))
+        if before or after:
+            yield Change(_label(model, name), before, after)
+
+
+def _label(model: type[models.Model], name: str) -> str:
+    try:
+        return str(getattr(model._meta.get_field(name), "verbose_name", name))
+    except FieldDoesNotExist:  # the model had this column once
+        return name
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "" if value is None else str(value).replace("\\", ", ")

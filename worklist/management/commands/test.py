@@ -1,0 +1,48 @@
+"""`manage.py test`: pytest with the tests' settings. Nothing about any test belongs here."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from django.core.management.base import BaseCommand
+
+# One process a core; tests marked with the same xdist_group stay together in one of them.
+PARALLEL = ("-n", "logical", "--dist", "loadgroup")
+# A count of the caller's own, or a wish to talk to the terminal, which one of many cannot.
+NOT_PARALLEL = ("-n", "--numprocesses", "-s", "--capture=no", "--pdb", "--trace")
+
+
+class Command(BaseCommand):
+    help = "Run the tests: [--db=sqlite|postgres], then pytest's own arguments."
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        """Become pytest; what Django would take for itself (-v, --help, …) is not taken here."""
+        parser = argparse.ArgumentParser(
+            prog="manage.py test",
+            description="Without arguments, run the whole suite, one process a core.",
+            epilog="All other arguments are pytest's: see python -m pytest --help.",
+            allow_abbrev=False,
+        )
+        parser.add_argument(
+            "--db",
+            choices=["sqlite", "postgres"],
+            default="",
+            help="default: PostgreSQL where this machine has one, else SQLite",
+        )
+        options, arguments = parser.parse_known_args(argv[2:])
+        os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
+        os.environ["WORKLIST_TEST_DB"] = options.db
+        os.execv(sys.executable, [sys.executable, "-m", "pytest", *with_parallel(arguments)])
+
+
+def with_parallel(arguments: Sequence[str]) -> list[str]:
+    """Add one process a core to pytest's arguments, unless they speak against it or name tests."""
+    for argument in arguments:
+        names_tests = Path(argument.partition("::")[0]).exists()
+        if names_tests or argument.startswith(NOT_PARALLEL):
+            return list(arguments)
+    return [*PARALLEL, *arguments]

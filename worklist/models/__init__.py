@@ -1,0 +1,34 @@
+"""The worklist's nouns: PS3.4 K.6.1.1's real-world model and the site's catalogue.
+
+Patient 1-n ImagingServiceRequest 1-n RequestedProcedure 1-n ScheduledProcedureStep.
+"""
+
+from __future__ import annotations
+
+from worklist.models.catalogue import Code, ProcedureType, ProcedureTypeCode, Station
+from worklist.models.counters import Counter
+from worklist.models.orders import (
+    ImagingServiceRequest,
+    RequestedProcedure,
+    ScheduledProcedureStep,
+    StepProtocolCode,
+    StepStation,
+    StepStatus,
+)
+from worklist.models.people import Patient, User
+
+__all__ = [
+    "Code",
+    "Counter",
+    "ImagingServiceRequest",
+    "Patient",
+    "ProcedureType",
+    "ProcedureTypeCode",
+    "RequestedProcedure",
+    "ScheduledProcedureStep",
+    "Station",
+    "StepProtocolCode",
+    "StepStation",
+    "StepStatus",
+    "User",
+]

@@ -1,0 +1,227 @@
+"""DICOM text to Python and back, by Value Representation (PS3.5 6.2), and the rules of text.
+
+The only place that spells a DA, TM, PN, CS or UI. Pure: no database, no network.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import unicodedata
+from decimal import Decimal, InvalidOperation
+
+Value = str | int | dt.date | dt.time
+
+# PS3.5 Table 6.2-1: the number of characters a value may have; PN counts each component group.
+MAX_LENGTH = {
+    "AE": 16,
+    "CS": 16,
+    "DS": 16,
+    "LO": 64,
+    "LT": 10240,
+    "PN": 64,
+    "SH": 16,
+    "ST": 1024,
+    "UC": 1024,
+    "UI": 64,
+    "UR": 1024,
+}
+# One PN value: three component groups and the two "=" between them.
+PN_VALUE_LENGTH = 3 * MAX_LENGTH["PN"] + 2
+
+# The VRs that a model keeps as text, each value as it stands on the wire.
+TEXT_VRS = frozenset({"AE", "CS", "DS", "LO", "LT", "PN", "SH", "ST", "UC", "UI", "UR"})
+
+_PRINTABLE_ASCII = re.compile(r"[\x20-\x5b\x5d-\x7e]*")
+_CS = re.compile(r"[A-Z0-9 _]*")
+_UI = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*")
+_DS = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+# The dotted form is that of ACR-NEMA, which PS3.5 6.2 asks readers to accept.
+_DA = re.compile(r"(\d{4})(\d{2})(\d{2})|(\d{4})\.(\d{2})\.(\d{2})")
+_TM = re.compile(r"(\d{2})(?:(\d{2})(?:(\d{2})(?:\.(\d{1,6}))?)?)?")
+_TM_COLONS = re.compile(r"(\d{2}):(\d{2})(?::(\d{2})(?:\.(\d{1,6}))?)?")
+
+
+def check_text(text: str, vr: str) -> None:
+    """Refuse a single text value that its VR does not allow.
+
+    Raises ValueError with one sentence that names the rule and the offending character.
+    """
+    for character in text:
+        if character == "\\":
+            raise ValueError("a backslash separates values in DICOM and cannot be part of one")
+        category = unicodedata.category(character)
+        # PS3.5 6.1.3 allows CR, LF and FF in the long texts alone.
+        if category == "Cc" and not (vr in ("LT", "ST") and character in "\r\n\f"):
+            raise ValueError(f"control character U+{ord(character):04X} is not allowed")
+        if category == "Cs" or ord(character) & 0xFFFE == 0xFFFE:
+            raise ValueError(f"U+{ord(character):04X} is not a character")
+    if vr == "PN":
+        _check_name(text)
+    elif len(text) > MAX_LENGTH[vr]:
+        raise ValueError(f"{len(text)} characters; the limit is {MAX_LENGTH[vr]}")
+    if not text:
+        return
+    if vr == "AE":
+        _check_repertoire(text, _PRINTABLE_ASCII, "an AE title has ASCII letters, digits and signs")
+        if not text.strip():
+            raise ValueError("an AE title cannot be made of spaces alone")
+    elif vr == "CS":
+        _check_repertoire(text, _CS, "a code string has capital letters, digits, space and _")
+    elif vr == "UI":
+        if not _UI.fullmatch(text):
+            raise ValueError(
+                f"{text!r} is not a UID: digits and dots, no leading zero in a component"
+            )
+    elif vr == "DS":
+        parse_decimal(text)
+    elif vr == "UR" and not _PRINTABLE_ASCII.fullmatch(text):
+        raise ValueError(f"{text!r} is not a URI")
+
+
+def _check_repertoire(text: str, allowed: re.Pattern[str], rule: str) -> None:
+    if not allowed.fullmatch(text):
+        offender = next(c for c in text if not allowed.fullmatch(c))
+        raise ValueError(f"{text!r} contains {offender!r}; {rule}")
+
+
+def _check_name(text: str) -> None:
+    """PS3.5 6.2.1: at most three groups, five components each, 64 characters a group."""
+    groups = text.split("=")
+    if len(groups) > 3:
+        raise ValueError(f"{len(groups)} component groups; a person name has at most 3")
+    for group in groups:
+        components = group.split("^")
+        if len(components) > 5:
+            raise ValueError(f"{len(components)} components; a person name has at most 5")
+        if len(group) > MAX_LENGTH["PN"]:
+            raise ValueError(
+                f"the name has {len(group)} characters with its parts; the limit is "
+                f"{MAX_LENGTH['PN']}"
+            )
+
+
+# --- dates, times, numbers ------------------------------------------------------------------------
+
+
+def parse_date(text: str) -> dt.date:
+    """Read a DA: YYYYMMDD or the older YYYY.MM.DD. Raises ValueError."""
+    match = _DA.fullmatch(text)
+    if not match:
+        raise ValueError(f"not a date: {text!r}")
+    year, month, day = (int(part) for part in match.groups() if part is not None)
+    try:
+        return dt.date(year, month, day)
+    except ValueError:
+        raise ValueError(f"not a date: {text!r}") from None
+
+
+def parse_time(text: str, *, latest: bool = False) -> dt.time:
+    """Read a TM: HH, HHMM, HHMMSS or HHMMSS.FFFFFF, or the older form with colons.
+
+    Wall-clock time, no zone. What is not written is zero; with `latest` it is the last moment of
+    the hour, minute or second that is named (an upper bound covers the whole of it).
+    Raises ValueError.
+    """
+    match = _TM.fullmatch(text) or _TM_COLONS.fullmatch(text)
+    if not match:
+        raise ValueError(f"not a time: {text!r}")
+    hour, minute, second, fraction = match.groups()
+    if second == "60":  # PS3.5 6.2 allows a leap second; Python's time does not hold one
+        second, fraction = "59", "999999"
+    sixty, digit = ("59", "9") if latest else ("0", "0")
+    try:
+        return dt.time(
+            int(hour),
+            int(minute or sixty),
+            int(second or sixty),
+            int((fraction or "").ljust(6, digit)),
+        )
+    except ValueError:
+        raise ValueError(f"not a time: {text!r}") from None
+
+
+def parse_decimal(text: str) -> Decimal:
+    """Read a DS. Raises ValueError."""
+    try:
+        if _DS.fullmatch(text):
+            return Decimal(text)
+    except InvalidOperation:
+        pass
+    raise ValueError(f"not a decimal number: {text!r}")
+
+
+def parse(text: str, vr: str) -> Value:
+    """Read one non-empty value of a stored VR from its DICOM text.
+
+    Text VRs (DS too: its spelling is kept) come back as they are, without surrounding spaces.
+    Raises ValueError with the rule that is broken.
+    """
+    text = text.strip(" \0")
+    if vr == "DA":
+        return parse_date(text)
+    if vr == "TM":
+        return parse_time(text)
+    if vr == "US":
+        if not (text.isascii() and text.isdigit() and int(text) <= 0xFFFF):
+            raise ValueError(f"not a whole number from 0 to 65535: {text!r}")
+        return int(text)
+    check_text(text, vr)
+    return text
+
+
+def spell(value: Value) -> str:
+    """Write one stored value as DICOM text: DA YYYYMMDD, TM HHMMSS and its fraction if any."""
+    if isinstance(value, dt.date):
+        return f"{value.year:04}{value.month:02}{value.day:02}"
+    if isinstance(value, dt.time):
+        text = f"{value.hour:02}{value.minute:02}{value.second:02}"
+        return f"{text}.{value.microsecond:06}" if value.microsecond else text
+    return str(value)
+
+
+# --- person names ---------------------------------------------------------------------------------
+
+
+def fold_name(name: str) -> str:
+    """Answer the form in which two person names are compared (PS3.4 C.2.2.2.1.1).
+
+    Case-folded, NFC, no spaces around a component, no empty components at a group's end and no
+    empty groups at the name's end. Accents stay: they tell people apart.
+    """
+    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+    groups = [
+        "^".join(component.strip(" ") for component in group.split("^")).rstrip("^")
+        for group in folded.split("=")
+    ]
+    return "=".join(groups).rstrip("=")
+
+
+def search_words(text: str) -> str:
+    """Answer a text as people type it into a search box: no accents, no case, single spaces.
+
+    Letters that Unicode does not decompose are spelt as on a keyboard without them (ł is l).
+    """
+    text = text.casefold().translate(_KEYBOARD)
+    decomposed = unicodedata.normalize("NFKD", text)
+    plain = "".join(c for c in decomposed if not unicodedata.combining(c))
+    plain = unicodedata.normalize("NFC", plain).casefold()
+    return " ".join(re.split(r"[\s^=,;\\]+", plain)).strip()
+
+
+_KEYBOARD = str.maketrans(
+    {"ł": "l", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i", "ħ": "h"}
+)
+
+
+# --- several values in one column -----------------------------------------------------------------
+
+
+def split(text: str) -> tuple[str, ...]:
+    """The values of a multi-valued column, kept as on the wire with a backslash between them."""
+    return tuple(text.split("\\")) if text else ()
+
+
+def join(values: tuple[str, ...] | list[str]) -> str:
+    """The column's text for these values, none of which holds a backslash."""
+    return "\\".join(values)
