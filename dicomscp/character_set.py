@@ -64,8 +64,8 @@ def _codecs(terms: CharacterSet) -> tuple[str, ...]:
 def decode(value: bytes, terms: CharacterSet, vr: str = "LO") -> str:
     """The text of these bytes, backslashes between values included; padding stays.
 
-    Bytes beyond ASCII without a declared set are read as UTF-8, which other sets hardly ever happen to
-    be. Raises ValueError when the bytes are not text in this set.
+    Bytes beyond ASCII without a declared set are read as UTF-8, which bytes of other sets hardly
+    ever happen to be. Raises ValueError when the bytes are not text in this set.
     """
     if value.isascii() and b"\x1b" not in value and terms[:1] != ("ISO_IR 13",):
         return value.decode("ascii")
@@ -144,7 +144,7 @@ def _encode_part(text: str, terms: CharacterSet) -> bytes:
             return encoded
         return text.encode(codecs[0])
     if terms[0] in _ASCII_TERMS:
-        # pydicom's default repertoire is Latin-1: it must not take a letter with no escape sequence.
+        # pydicom's default repertoire is Latin-1: no letter of it may go without its escape.
         return b"".join(
             run.encode("ascii") if run.isascii() else _encode_run(run, terms[1:])
             for run in _RUN.findall(text)

@@ -243,10 +243,10 @@ All keys are combined with AND. In detail (PS3.4 C.2.2.2 and K.2.2):
 
 #### 3.4.1 What is not asked for, and still counts
 
-Without a value in Scheduled Procedure Step Status, steps in the status SCHEDULED, ARRIVED, READY
-and STARTED are matched, all others are not. A value there takes the place of this rule. There is
-no hidden filter on the date or on the calling AE title: each caller is shown the steps of all
-stations.
+Without a value in Scheduled Procedure Step Status (`*` is none), steps in the status SCHEDULED,
+ARRIVED, READY and STARTED are matched, all others are not. A value there takes the place of this
+rule. There is no hidden filter on the date or on the calling AE title: each caller is shown the
+steps of all stations.
 
 When more steps match than the limit (5000; `DICOM_MATCH_LIMIT` sets another), the query is
 refused with 0xA700 and no match is returned: a list that is cut in silence would hide a patient.

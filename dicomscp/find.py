@@ -1,7 +1,7 @@
 """The only ORM of C-FIND: from a plan to rows.
 
-SQL narrows what is read, the conditions decide. The number of statements does not depend on the number
-of matches. No pynetdicom, no Identifier.
+SQL narrows what is read, the conditions decide. The number of statements does not depend on the
+number of matches. No pynetdicom, no Identifier.
 """
 
 from __future__ import annotations
@@ -13,13 +13,9 @@ from typing import Any
 from django.db import models
 from django.db.models import Exists, F, FloatField, OuterRef, Q, Value
 from django.db.models.functions import Cast, NullIf
-from worklist import attributes, values
-from worklist.attributes import Attribute
-from worklist.models import ScheduledProcedureStep
 
 from dicomscp.matching import (
     AnyItem,
-    Between,
     Condition,
     Interval,
     Item,
@@ -29,6 +25,9 @@ from dicomscp.matching import (
     OneOf,
 )
 from dicomscp.plan import QueryPlan, Return
+from worklist import attributes, values
+from worklist.attributes import Attribute
+from worklist.models import ScheduledProcedureStep
 
 _CHUNK = 2000
 
@@ -42,13 +41,13 @@ class TooManyMatches(Exception):
         self.count = count
 
 
-class _Like(models.Lookup):  # type: ignore[type-arg]
+class _Like(models.Lookup):
     """LIKE with a pattern that is ready made; never a regular expression made from a key."""
 
     lookup_name = "dicom_like"
     prepare_rhs = True
 
-    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+    def as_sql(self, compiler: Any, connection: Any) -> Any:
         left, left_params = self.process_lhs(compiler, connection)
         right, right_params = self.process_rhs(compiler, connection)
         return f"{left} LIKE {right} ESCAPE '\\'", [*left_params, *right_params]
@@ -72,7 +71,7 @@ def rows(
     queryset = ScheduledProcedureStep.objects.filter(where).order_by(
         "start_date", "start_time", "id"
     )
-    undecided = tuple(filter(None, map(_undecided, conditions)))
+    undecided = _undecided_of(conditions)
     matches = (
         (pk, item)
         for pk, item in reading.steps(
@@ -122,16 +121,22 @@ def _narrow(condition: Condition) -> Q:
 
 def _narrow_list(relation: str, conditions: Sequence[Condition]) -> Q:
     """One related row meets all the conditions together (C.2.2.2.6)."""
-    field = ScheduledProcedureStep._meta.get_field(relation)
-    assert isinstance(field, models.ManyToManyField)
+    through, step, target = _through(relation)
     where = Q()
     for condition in conditions:
         assert not isinstance(condition, AnyItem | Interval)
         leaf = condition.attribute.column.split("__")[-1]
-        where &= _narrow_column(condition, f"{field.m2m_reverse_field_name()}__{leaf}")
+        where &= _narrow_column(condition, f"{target}__{leaf}")
+    return Q(Exists(through._default_manager.filter(where, **{step: OuterRef("pk")})))
+
+
+def _through(relation: str) -> tuple[type[models.Model], str, str]:
+    """The model between the step and its related rows, and its fields for step and row."""
+    field = ScheduledProcedureStep._meta.get_field(relation)
+    assert isinstance(field, models.ManyToManyField)
     through = field.remote_field.through
-    related = through._default_manager.filter(where, **{field.m2m_field_name(): OuterRef("pk")})
-    return Q(Exists(related))
+    assert through is not None
+    return through, field.m2m_field_name(), field.m2m_reverse_field_name()
 
 
 def _narrow_column(condition: Condition, path: str) -> Q:
@@ -169,7 +174,7 @@ def _narrow_column(condition: Condition, path: str) -> Q:
 
 
 def _name_like(path: str, pattern: str) -> Q:
-    """A group at the start of the folded name, behind another group, or in another of its values."""
+    """A group at the folded name's start, behind another group, or in another of its values."""
     return (
         Q(**{f"{path}__dicom_like": f"{pattern}%"})
         | Q(**{f"{path}__dicom_like": f"%={pattern}%"})
@@ -211,12 +216,17 @@ def _holds_several(attribute: Attribute) -> bool:
     return attribute.is_multi_valued and not _is_related_list(_column(attribute))
 
 
+def _undecided_of(conditions: Sequence[Condition]) -> tuple[Condition, ...]:
+    left = (_undecided(condition) for condition in conditions)
+    return tuple(condition for condition in left if condition is not None)
+
+
 def _undecided(condition: Condition) -> Condition | None:
     """What of a condition SQL has not decided: names, and several values in one column."""
     if isinstance(condition, AnyItem):
         if condition.attribute.column and _is_related_list(condition.attribute.column):
             return None
-        inner = tuple(filter(None, map(_undecided, condition.conditions)))
+        inner = _undecided_of(condition.conditions)
         return AnyItem(condition.attribute, inner) if inner else None
     if isinstance(condition, NameLike):
         return condition
@@ -250,9 +260,9 @@ class _Reading:
     ) -> Iterator[tuple[int, Item]]:
         """Each candidate step's id and item, without what other rows hold of it."""
         read: Any = queryset.values_list("pk", *self._paths)
-        if enough is not None:
-            read = read[:enough]
-        for pk, *columns in read.iterator(chunk_size=_CHUNK):
+        # A cursor of the server's costs statements of its own: only where the end is not known.
+        candidates = read[:enough] if enough is not None else read.iterator(chunk_size=_CHUNK)
+        for pk, *columns in candidates:
             held = {
                 attribute: _values(attribute, stored)
                 for attribute, stored in zip(self._columns, columns, strict=True)
@@ -288,10 +298,7 @@ class _Reading:
     def _related(
         self, keys: Sequence[int], relation: str, leaves: list[Attribute]
     ) -> dict[int, list[dict[Attribute, tuple[values.Value, ...]]]]:
-        field = ScheduledProcedureStep._meta.get_field(relation)
-        assert isinstance(field, models.ManyToManyField)
-        through = field.remote_field.through
-        step, target = field.m2m_field_name(), field.m2m_reverse_field_name()
+        through, step, target = _through(relation)
         paths = [f"{target}__{leaf.column.split('__')[-1]}" for leaf in leaves]
         read = (
             through._default_manager.filter(**{f"{step}__in": keys})
@@ -299,7 +306,7 @@ class _Reading:
             .values_list(f"{step}_id", *paths)
         )
         held: dict[int, list[dict[Attribute, tuple[values.Value, ...]]]] = {}
-        for pk, *columns in read.iterator(chunk_size=_CHUNK):
+        for pk, *columns in read:
             held.setdefault(pk, []).append(
                 {
                     leaf: (stored,) if stored else ()

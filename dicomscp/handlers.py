@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 from django.conf import settings
 from django.db import (
@@ -25,6 +26,7 @@ from django.db import (
 from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom import evt
+from pynetdicom.dimse_primitives import C_FIND
 from pynetdicom.sop_class import ModalityWorklistInformationFind
 
 from dicomscp import find, identifier, plan, response, scope
@@ -42,7 +44,7 @@ from dicomscp.status import (
 
 logger = logging.getLogger(__name__)
 
-# PS3.4 K.5: no relational queries, date and time combined (always so), no fuzzy names, no time zones.
+# PS3.4 K.5: two reserved bytes (date and time always combine), no fuzzy names, no time zones.
 _EXTENDED_NEGOTIATION = b"\x01\x01\x00\x00"
 # How long a query waits for its turn at the database, in seconds.
 _TURN_TIMEOUT = 4.0
@@ -59,7 +61,7 @@ def _database_lease() -> Iterator[None]:
 
     However many associations there are, no more than DICOM_DATABASE_CONNECTIONS are open.
     """
-    global _turns  # noqa: PLW0603  made on first use: settings are not read at import
+    global _turns
     with _turns_lock:
         if _turns is None:
             _turns = threading.BoundedSemaphore(settings.DICOM_DATABASE_CONNECTIONS)
@@ -164,19 +166,20 @@ def on_find(event: evt.Event) -> Iterator[tuple[int | Dataset, Dataset | None]]:
             type(error).__name__,
             "".join(traceback.format_tb(error.__traceback__)),
         )
-        refusal = Refusal(UNABLE_TO_PROCESS, f"Worklist query failed, number {number}")
-        account.status, account.comment = refusal.status, refusal.error_comment
-        yield _status(refusal), None
+        failure = Refusal(UNABLE_TO_PROCESS, f"Worklist query failed, number {number}")
+        account.status, account.comment = failure.status, failure.error_comment
+        yield _status(failure), None
     finally:
         _answering.discard(id(event.assoc))
         account.write(event)
 
 
 def _answers(event: evt.Event, account: _Account) -> Iterator[tuple[int | Dataset, Dataset | None]]:
-    if event.request.Identifier is None:
+    request = cast(C_FIND, event.request)
+    if request.Identifier is None:
         raise Refusal(IDENTIFIER_DOES_NOT_MATCH, "the request has no Identifier")
     elements = identifier.read(
-        event.request.Identifier.getvalue(),
+        request.Identifier.getvalue(),
         implicit_vr=event.context.transfer_syntax == ImplicitVRLittleEndian,
     )
     account.keys = len(elements)
@@ -201,7 +204,7 @@ def on_extended_negotiation(event: evt.Event) -> dict[str, bytes]:
     """Answer SOP Class Extended Negotiation (PS3.4 K.5), no longer than what was offered."""
     return {
         uid: _EXTENDED_NEGOTIATION[: len(offered)]
-        for uid, offered in event.app_info.items()
+        for uid, offered in cast(Any, event).app_info.items()
         if uid == ModalityWorklistInformationFind
     }
 
@@ -211,7 +214,7 @@ def on_accepted(event: evt.Event) -> None:
     logger.info(
         "association ae=%s called=%s peer=%s",
         _printable(requestor.ae_title),
-        _printable(requestor.primitive.called_ae_title),
+        _printable(getattr(requestor.primitive, "called_ae_title", "")),
         requestor.address,
     )
 

@@ -1,8 +1,8 @@
 """A C-FIND request's Identifier: from its bytes to keys, every byte accounted for.
 
-pydicom's reader stops in silence at the first element that it cannot read, and a key that is not read
-counts as universal: a damaged Identifier would answer with the whole worklist. So the bytes are walked
-here, with bounds, and what is not a well-formed data set is refused.
+pydicom's reader stops in silence at the first element that it cannot read, and a key that is not
+read counts as universal: a damaged Identifier would answer with the whole worklist. So the bytes
+are walked here, with bounds, and what is not a well-formed data set is refused.
 Pure: no database, no network.
 """
 
@@ -29,8 +29,13 @@ _SEQUENCE_END = 0xFFFEE0DD
 _UNDEFINED = 0xFFFFFFFF
 
 # PS3.5 Table 7.1-1 and 7.1-2: the VRs with a two-byte and with a four-byte length.
-_SHORT_VRS = frozenset("AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
-_LONG_VRS = frozenset("OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+_SHORT_VRS = frozenset(
+    {"AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO"}
+    | {"LT", "PN", "SH", "SL", "SS", "ST", "TM", "UI", "UL", "US"}
+)
+_LONG_VRS = frozenset(
+    {"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"}
+)
 
 
 @dataclass(frozen=True)
@@ -53,8 +58,8 @@ class Element:
 def read(encoded: bytes, *, implicit_vr: bool) -> tuple[Element, ...]:
     """The elements of a little endian data set, in the order in which they were sent.
 
-    Group length elements and trailing padding are left out (PS3.5 7.2, 7.8.1). Raises Refusal: 0xC001
-    for bytes that are no data set, 0xA900 past a bound or for an element that stands twice.
+    Group length elements and trailing padding are left out (PS3.5 7.2, 7.8.1). Raises Refusal:
+    0xC001 for bytes that are no data set, 0xA900 past a bound or for an element that stands twice.
     """
     if len(encoded) > MAX_BYTES:
         raise Refusal(IDENTIFIER_DOES_NOT_MATCH, f"Identifier of more than {MAX_BYTES} bytes")

@@ -1,7 +1,7 @@
 """What a matching key means (PS3.4 C.2.2.2): from its text to a condition on a row, in words too.
 
-A condition decides by itself, in Python, whether a row matches; find.py only narrows with SQL what is
-read. Pure: no database, no network.
+A condition decides by itself, in Python, whether a row matches; find.py only narrows with SQL what
+is read. Pure: no database, no network.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from dicomscp.status import IDENTIFIER_DOES_NOT_MATCH, Refusal
 from worklist import values
 from worklist.attributes import Attribute
 from worklist.values import Value
-
-from dicomscp.status import IDENTIFIER_DOES_NOT_MATCH, Refusal
 
 
 @dataclass(frozen=True)
@@ -306,8 +305,9 @@ def _kind(attribute: Attribute) -> str:
 def combined(date: Attribute, time: Attribute, *, dates: str, times: str) -> Interval | None:
     """Start date and time as one interval, when both texts are ranges; None when they are not.
 
-    5 to 7 July, 1000 to 1800, is from 5 July 10:00 to 7 July 18:00. An open end of the dates is open;
-    a missing end of the times is the start or the end of the day. Raises Refusal as condition does.
+    5 to 7 July, 1000 to 1800, is from 5 July 10:00 to 7 July 18:00. An open end of the dates is
+    open; a missing end of the times is the start or the end of the day. Raises Refusal as
+    condition does.
     """
     dates, times = _strip(dates), _strip(times)
     if not all("-" in text and "\\" not in text for text in (dates, times)):

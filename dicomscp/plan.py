@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from worklist import attributes
-from worklist.attributes import Attribute
-
 from dicomscp import character_set, matching
 from dicomscp.character_set import CharacterSet
 from dicomscp.identifier import SPECIFIC_CHARACTER_SET, TIMEZONE_OFFSET_FROM_UTC, Element
 from dicomscp.matching import AnyItem, Condition
 from dicomscp.status import IDENTIFIER_DOES_NOT_MATCH, PENDING, PENDING_WARNING, Refusal
+from worklist import attributes
+from worklist.attributes import Attribute
 
 _STEP = attributes.find("ScheduledProcedureStepSequence")
 _START_DATE = attributes.find("ScheduledProcedureStepSequence", "ScheduledProcedureStepStartDate")

@@ -1,4 +1,4 @@
-"""A response Identifier: exactly the keys that were asked for, with the stored values (K.4.1.1.3.2).
+"""A response Identifier: the keys that were asked for, with the stored values (K.4.1.1.3.2).
 
 Pure: no database, no network.
 """
@@ -12,9 +12,6 @@ from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.tag import Tag
-from worklist import values
-from worklist.attributes import Attribute
-from worklist.values import Value
 
 from dicomscp.character_set import (
     DEFAULT,
@@ -27,6 +24,9 @@ from dicomscp.character_set import (
 )
 from dicomscp.matching import Item
 from dicomscp.plan import QueryPlan, Return
+from worklist import values
+from worklist.attributes import Attribute
+from worklist.values import Value
 
 
 def identifier(

@@ -5,10 +5,9 @@ Pure: no database, no network.
 
 from __future__ import annotations
 
-from worklist import attributes
-
 from dicomscp.matching import AnyItem, Condition, OneOf
 from dicomscp.plan import QueryPlan
+from worklist import attributes
 
 _STEP = attributes.find("ScheduledProcedureStepSequence")
 _STATUS = attributes.find("ScheduledProcedureStepSequence", "ScheduledProcedureStepStatus")
@@ -19,7 +18,7 @@ _IS_OPEN = AnyItem(_STEP, (OneOf(_STATUS, OPEN_STATUSES),))
 
 
 def conditions(plan: QueryPlan) -> tuple[Condition, ...]:
-    """What holds beside the request's own keys: open steps, unless a key on the status says else."""
+    """What holds beside the request's own keys: open steps, unless a key asks for a status."""
     return () if _asks_for_status(plan) else (_IS_OPEN,)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Any, cast
 
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, _config
@@ -35,7 +36,6 @@ class WorklistScp:
     ) -> None:
         self._address = (bind, port)
         self._server: WorklistServer | None = None
-        self._thread: threading.Thread | None = None
         self._ae = AE(ae_title)
         self._ae.add_supported_context(ModalityWorklistInformationFind, TRANSFER_SYNTAXES)
         self._ae.add_supported_context(Verification, TRANSFER_SYNTAXES)
@@ -47,24 +47,27 @@ class WorklistScp:
 
     @property
     def port(self) -> int:
-        """The port that is listened on: the one that was given by the system when 0 was asked for."""
-        assert self._server is not None
-        return int(self._server.socket.getsockname()[1])  # type: ignore[union-attr]
+        """The port that is listened on: given by the system when 0 was asked for."""
+        assert self._server is not None and self._server.socket is not None
+        return int(self._server.socket.getsockname()[1])
 
     def start(self) -> None:
         """Listen and serve in threads of its own. Raises OSError when the address cannot be had."""
-        self._server = self._ae.make_server(
-            self._address,
-            evt_handlers=handlers.HANDLERS,  # type: ignore[arg-type]  # a wider callable
-            server_class=WorklistServer,
+        server = cast(
+            WorklistServer,
+            self._ae.make_server(
+                self._address,
+                evt_handlers=cast(Any, handlers.HANDLERS),
+                server_class=WorklistServer,
+            ),
         )
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True
-        )
-        self._thread.start()
+        threading.Thread(
+            target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True
+        ).start()
+        self._server = server
 
     def stop(self, *, drain: float = 0.0) -> None:
-        """Accept nothing more, let what runs end for at most `drain` seconds, then abort the rest."""
+        """Accept nothing more; what runs may end within `drain` seconds; abort the rest."""
         if self._server is None:
             return
         server, self._server = self._server, None

@@ -24,7 +24,7 @@ from pydicom.datadict import dictionary_description
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from dicomscp import character_set, identifier
 from dicomscp.status import Refusal
@@ -48,7 +48,6 @@ REQUIRED = tuple(
     )
 )
 
-_MODALITY_WORKLIST_FIND = "1.2.840.10008.5.1.4.31"
 _BIG_ENDIAN = "1.2.840.10008.1.2.2"
 _IMPLICIT = "1.2.840.10008.1.2"
 # Their data sets are deflated as a whole (PS3.5 A.5, and JPIP's).
@@ -156,18 +155,15 @@ def read(path: Path) -> Iterator[DataSet]:
 
 def _decode(content: bytes) -> tuple[identifier.Element, ...]:
     """The elements of a file, Part 10 or bare, every byte accounted for."""
-    has_preamble = content[128:132] == b"DICM"
     try:
-        syntax, start = _meta(content, 132 if has_preamble else 0)
+        syntax, start = _meta(content, 132 if content[128:132] == b"DICM" else 0)
         encoded = content[start:]
         if syntax in _DEFLATED:
-            encoded, syntax = zlib.decompress(encoded, -zlib.MAX_WBITS), ""
-        if syntax == _BIG_ENDIAN:
-            encoded, syntax = _swapped(content), ""
-        # A bare data set does not say; a VR where Implicit VR has the length's low bytes does.
-        is_implicit = syntax == _IMPLICIT or (
-            not has_preamble and not syntax and not encoded[4:6].isupper()
-        )
+            encoded = zlib.decompress(encoded, -zlib.MAX_WBITS)
+        elif syntax == _BIG_ENDIAN:
+            encoded = _swapped(content)
+        # A bare data set does not say; Explicit VR has a VR where Implicit VR has a length.
+        is_implicit = syntax == _IMPLICIT if syntax else not encoded[4:6].isupper()
         elements = identifier.read(encoded, implicit_vr=is_implicit)
     except Refusal as error:
         rule = error.comment.removeprefix("Identifier damaged").removeprefix(": ").strip()
@@ -223,7 +219,8 @@ def _from_elements(
     for element in elements:
         attribute = level.get(element.tag)
         if attribute is None:
-            if element.value.strip(b" \0") or element.items:
+            is_held = bool(element.items or element.value.strip(b" \0"))
+            if is_held and element.tag != identifier.SPECIFIC_CHARACTER_SET:
                 node[element.tag] = _SOMETHING
         elif attribute.is_sequence:
             node[element.tag] = tuple(
@@ -436,7 +433,7 @@ def write(folder: Path, dataset: Dataset) -> Path:
     path = folder / file_name(dataset.StudyInstanceUID, step.ScheduledProcedureStepID)
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.MediaStorageSOPClassUID = _MODALITY_WORKLIST_FIND
+    meta.MediaStorageSOPClassUID = UID("1.2.840.10008.5.1.4.31")
     meta.MediaStorageSOPInstanceUID = made_uid(
         "file", dataset.StudyInstanceUID, step.ScheduledProcedureStepID
     )
@@ -453,9 +450,9 @@ def write(folder: Path, dataset: Dataset) -> Path:
 _NAMESPACE = uuid.UUID("7f0f2a0e-30c1-5a7e-9a50-0c7c1c1b8f11")
 
 
-def made_uid(*identity: str) -> str:
+def made_uid(*identity: str) -> UID:
     """A UID made of these texts, the same each time (PS3.5 B.2)."""
-    return f"2.25.{_uuid(identity).int}"
+    return UID(f"2.25.{_uuid(identity).int}")
 
 
 def made_id(prefix: str, *identity: str) -> str:

@@ -195,9 +195,9 @@ class _Rows:
     # The lists of steps by key: AE titles, and codes.
     titles: dict[Any, tuple[str, ...]] = field(default_factory=dict)
     protocols: dict[Any, tuple[wl_files.Code, ...]] = field(default_factory=dict)
-    requests_by_accession: dict[tuple[PatientKey, str], ImagingServiceRequest] = field(
-        default_factory=dict
-    )
+    requests: dict[int, ImagingServiceRequest] = field(default_factory=dict)
+    # The key of a stored study's request.
+    request_of: dict[str, Any] = field(default_factory=dict)
 
 
 class Importer:
@@ -228,6 +228,7 @@ class Importer:
                 self.report.bad.append((data_set.name, str(error)))
         with nullcontext() if self._is_dry_run else transaction.atomic():
             rows = _look_up([place for _, places in placed for place in places])
+            self._name_requests(rows)
             for data_set, places in placed:
                 try:
                     self._settle(places, rows, data_set.name)
@@ -292,10 +293,7 @@ class Importer:
         uid, patient = place.study_uid, place.keys[Patient]
         accession = place.said[ImagingServiceRequest].get("accession_number", "")
         named = self._named_request(patient, accession, rows) if accession else None
-        key = self._request_of.get(uid)
-        procedure = rows.objects[RequestedProcedure].get(uid)
-        if key is None and procedure is not None:
-            key = self._key_of(procedure.request)
+        key = self._request_of.get(uid) or rows.request_of.get(uid)
         if key is None:
             return named or (("accession", patient, accession) if accession else ("study", uid))
         request = rows.objects[ImagingServiceRequest].get(key)
@@ -317,13 +315,23 @@ class Importer:
 
     def _named_request(self, patient: PatientKey, accession: str, rows: _Rows) -> Any:
         """The key of the patient's request with this accession number, None when there is none."""
-        if (patient, accession) in self._request_by_accession:
-            return self._request_by_accession[patient, accession]
-        stored = rows.requests_by_accession.get((patient, accession))
-        return self._key_of(stored) if stored is not None else None
+        named = (patient, accession)
+        key = self._request_by_accession.get(named, ("accession", *named))
+        is_known = key in rows.objects[ImagingServiceRequest] or named in self._request_by_accession
+        return key if is_known else None
+
+    def _name_requests(self, rows: _Rows) -> None:
+        """Give each stored request the key by which this run knows it."""
+        requests = rows.objects[ImagingServiceRequest]
+        for request in rows.requests.values():
+            requests[self._key_of(request)] = request
+        for uid, procedure in rows.objects[RequestedProcedure].items():
+            if uid in self._request_of:
+                requests[self._request_of[uid]] = procedure.request
+            else:
+                rows.request_of[uid] = self._key_of(procedure.request)
 
     def _key_of(self, request: ImagingServiceRequest) -> Any:
-        """The key of a stored request: what this run calls it, if the run made it."""
         patient = (request.patient.patient_id, request.patient.issuer)
         if request.accession_number:
             named = (patient, request.accession_number)
@@ -372,7 +380,7 @@ class Importer:
 
     def _put(self, level: Level, key: Any, said: Values, rows: _Rows, above: Any) -> Any:
         """The row of this key, holding what is said; new or changed when that is so."""
-        row = rows.objects[level].get(key)
+        row: Any = rows.objects[level].get(key)
         is_new = row is None
         if is_new:
             row = level(**_PARENT[level](above))
@@ -452,17 +460,13 @@ def _look_up(places: Sequence[_Place]) -> _Rows:
     """The stored rows that these records name, each kind by one query."""
     rows = _Rows()
     uids = {place.study_uid for place in places}
-    requests = rows.objects[ImagingServiceRequest]
     patients = rows.objects[Patient]
 
     def keep_request(request: ImagingServiceRequest) -> ImagingServiceRequest:
         """One object a row, however many ways lead to it."""
         patient = (request.patient.patient_id, request.patient.issuer)
         request.patient = patients.setdefault(patient, request.patient)
-        key = ("row", request.pk)
-        if request.accession_number:
-            key = ("accession", patient, request.accession_number)  # type: ignore[assignment]
-        return requests.setdefault(key, request)  # type: ignore[no-any-return]
+        return rows.requests.setdefault(request.pk, request)
 
     for patient in Patient.objects.filter(
         patient_id__in={place.said[Patient]["patient_id"] for place in places}
@@ -480,9 +484,7 @@ def _look_up(places: Sequence[_Place]) -> _Rows:
         accession_number__in=accessions,
         patient__patient_id__in={place.said[Patient]["patient_id"] for place in places},
     ).select_related("patient", "institution_code"):
-        kept = keep_request(request)
-        named = (kept.patient.patient_id, kept.patient.issuer)
-        rows.requests_by_accession[named, kept.accession_number] = kept
+        keep_request(request)
     _look_up_steps(rows, uids)
     _look_up_codes(rows, places)
     titles = {title for place in places for title in place.said[ScheduledProcedureStep][_STATIONS]}
@@ -511,11 +513,12 @@ def _look_up_steps(rows: _Rows, uids: Iterable[str]) -> None:
     ):
         if step_pk in keys:
             rows.titles[keys[step_pk]] = (*rows.titles.get(keys[step_pk], ()), title)
-    for step_pk, *code in (
+    codes: Iterable[Any] = (
         StepProtocolCode.objects.filter(**in_procedures)
         .order_by("step", "position")
         .values_list("step", *(f"code__{name}" for name in _CODE_COLUMNS))
-    ):
+    )
+    for step_pk, *code in codes:
         if step_pk in keys:
             known = rows.protocols.get(keys[step_pk], ())
             rows.protocols[keys[step_pk]] = (*known, tuple(code))

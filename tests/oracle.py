@@ -514,7 +514,7 @@ def read_date(text: str) -> tuple[date, date] | None:
 
 
 def read_time(text: str) -> tuple[time, time] | None:
-    """A TM as the first and the last moment it means (B.14): "10" is a whole hour."""
+    """A TM as the first and the last moment it means (B.14): "10" is a whole hour, "100000.5" its tenth of a second."""
     whole, point, fraction = text.partition(".")
     parts = (
         whole.split(":") if ":" in whole else [whole[n : n + 2] for n in range(0, len(whole), 2)]
@@ -524,10 +524,10 @@ def read_time(text: str) -> tuple[time, time] | None:
     if point and (len(parts) != 3 or not 1 <= len(fraction) <= 6 or not _is_digits(fraction)):
         return None
     named = [int(part) for part in parts]
-    if point:
-        named.append(int(fraction.ljust(6, "0")))
+    first = [*named, *[0] * (3 - len(named)), int(fraction.ljust(6, "0"))]
+    last = [*named, *[59] * (3 - len(named)), int(fraction.ljust(6, "9"))]
     try:
-        return _moment([*named, 0, 0, 0]), _moment([*named, *(59, 59, 999_999)[len(named) - 1 :]])
+        return _moment(first), _moment(last)
     except ValueError:
         return None
 

@@ -60,7 +60,7 @@ def test_order_of_a_new_patient_is_placed_whole_and_signed() -> None:
 def test_order_with_one_bad_step_leaves_nothing() -> None:
     anna = patient()
     AuditEvent.objects.all().delete()
-    with pytest.raises(ValidationError, match="Modality"):
+    with pytest.raises(ValidationError, match="capital letters"):
         scheduling.place_order(
             ImagingServiceRequest(patient=anna),
             RequestedProcedure(),

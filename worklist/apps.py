@@ -8,4 +8,4 @@ class WorklistConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from worklist import checks  # noqa: F401, PLC0415  registers the system checks
+        from worklist import checks  # noqa: F401  registers the system checks

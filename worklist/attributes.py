@@ -22,9 +22,9 @@ ReturnType = Literal["1", "1C", "2", "2C", "3"]
 class Attribute:
     """One attribute at its place in the Identifier.
 
-    `column` is the ORM path from ScheduledProcedureStep. A sequence whose items are rows of their own
-    names their relation there and its attributes are relative to it; any other sequence has "" and
-    holds one item at most, made of the columns of its attributes.
+    `column` is the ORM path from ScheduledProcedureStep. A sequence whose items are rows of their
+    own names their relation there and its attributes are relative to it; any other sequence has ""
+    and holds one item at most, made of the columns of its attributes.
     """
 
     keyword: str

@@ -13,11 +13,11 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, Error, connection, connections
 from django.db.migrations.executor import MigrationExecutor
-from worklist import values
 
 from dicomscp.server import WorklistScp
+from worklist import values
 
-# Seconds that running answers get after SIGTERM, and after which the process is gone whatever hangs.
+# Seconds after SIGTERM: that running answers get, and after which the process is gone anyway.
 DRAIN = 7.0
 LAST_CALL = 9.0
 

@@ -1,0 +1,818 @@
+"""What a modality may rely on, over real associations: one paragraph a promise, by its number.
+
+The numbers are those of test_findscu.py, where DCMTK asks the same.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+from unittest import mock
+
+import psycopg
+import pytest
+from django.core.exceptions import ValidationError
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from pydicom.dataset import Dataset
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom import AE, evt
+from pynetdicom.association import Association
+from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
+from pynetdicom.sop_class import ModalityWorklistInformationFind, Verification
+
+from dicomscp import character_set, find, handlers, plan, server
+from dicomscp.server import WorklistScp
+from tests import network, tools
+from tests.cast import DAY, YAMADA, code, step
+from tests.network import Reply
+from tests.oracle import tag_of
+from tests.strategies import Key, Query
+from worklist.models import ImagingServiceRequest, Patient, ScheduledProcedureStep
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ROOT = Path(__file__).resolve().parent.parent
+STEP = "ScheduledProcedureStepSequence"
+DATE = "ScheduledProcedureStepStartDate"
+TIME = "ScheduledProcedureStepStartTime"
+STEP_ID = "ScheduledProcedureStepID"
+PENDING, WARNING = 0xFF00, 0xFF01
+
+
+# --- asking ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def scp(transactional_db: None) -> Iterator[WorklistScp]:
+    scp = WorklistScp(ae_title="WORKLIST", bind="127.0.0.1", port=0)
+    scp.start()
+    yield scp
+    scp.stop()
+
+
+@pytest.fixture
+def assoc(scp: WorklistScp) -> Iterator[Association]:
+    with network.association(scp.port, ImplicitVRLittleEndian) as assoc:
+        yield assoc
+
+
+def keys(values: Mapping[str, Any]) -> tuple[Key, ...]:
+    """The keys of these values by keyword: a text, a list of values, or an item of a sequence."""
+    return tuple(sorted((key(*each) for each in values.items()), key=lambda each: each.tag))
+
+
+def key(keyword: str, value: Any) -> Key:
+    tag = tag_of(keyword)
+    vr = network.dictionary_VR(tag)
+    if vr == "SQ":
+        items = [value] if isinstance(value, Mapping) else value
+        return Key(tag, vr, tuple(keys(item) for item in items))
+    return Key(tag, vr, tuple(value if isinstance(value, list) else [value] if value else []))
+
+
+def query(in_step: Mapping[str, Any] | None = None, /, **values: Any) -> Query:
+    """A request in Unicode, or in another SpecificCharacterSet, with keys in the step's item."""
+    usual: dict[str, Any] = {"SpecificCharacterSet": "ISO_IR 192", STEP_ID: None}
+    del usual[STEP_ID]
+    inside = {STEP_ID: "", **(in_step or {})}
+    return Query(keys({**usual, STEP: inside, **values}))
+
+
+def ids(reply: Reply) -> list[str]:
+    """The step IDs of the answers to a query that was answered."""
+    assert reply.final.Status == 0, reply.final
+    return [
+        str(identifier.ScheduledProcedureStepSequence[0].ScheduledProcedureStepID)
+        for _, identifier in reply.pendings
+    ]
+
+
+def found(assoc: Association, in_step: Mapping[str, Any] | None = None, /, **values: Any) -> str:
+    """The step IDs, in the order of the answers, with spaces between."""
+    return " ".join(ids(network.ask(assoc, query(in_step, **values))))
+
+
+def ask_bytes(assoc: Association, encoded: bytes) -> Reply:
+    """Send these bytes as the Identifier of a request."""
+    with mock.patch("pynetdicom.association.encode", lambda *_: encoded):
+        responses = list(assoc.send_c_find(Dataset(), ModalityWorklistInformationFind))
+    pendings = [(status.Status, answer) for status, answer in responses if answer is not None]
+    return Reply(tuple(pendings), responses[-1][0])
+
+
+def offending(status: Dataset) -> list[int]:
+    value = status.OffendingElement
+    return [int(tag) for tag in (value if isinstance(value, list) else [value])]
+
+
+# --- T1 to T3: the service ------------------------------------------------------------------------
+
+
+def test_t01_an_echo_and_a_query_on_one_association(scp: WorklistScp) -> None:
+    step(ScheduledProcedureStepID="S1")
+    ae = AE("CT1")
+    for context in (Verification, ModalityWorklistInformationFind):
+        ae.add_requested_context(context, ImplicitVRLittleEndian)
+    assoc = ae.associate("127.0.0.1", scp.port, ae_title="WORKLIST")
+    assert assoc.send_c_echo().Status == 0
+    wanted = Dataset()
+    wanted.PatientID = ""
+    statuses = [s.Status for s, _ in assoc.send_c_find(wanted, ModalityWorklistInformationFind)]
+    assert statuses == [PENDING, 0]
+    assert assoc.send_c_echo().Status == 0
+    assoc.release()
+
+
+def test_t02_universal_keys_find_every_open_step(assoc: Association) -> None:
+    for status in ("SCHEDULED", "ARRIVED", "READY", "STARTED", "DEPARTED", "COMPLETED"):
+        step(ScheduledProcedureStepStatus=status, ScheduledProcedureStepID=status)
+    reply = network.ask(assoc, query({DATE: "", "Modality": ""}, PatientName="", PatientID=""))
+    assert [status for status, _ in reply.pendings] == [PENDING] * 4
+    assert ids(reply) == ["SCHEDULED", "ARRIVED", "READY", "STARTED"]
+
+
+def test_t03_no_match_is_one_response_without_identifier(assoc: Association) -> None:
+    step()
+    reply = network.ask(assoc, query(PatientID="nobody"))
+    assert (reply.pendings, reply.final.Status) == ((), 0)
+
+
+# --- T4 to T8, T11, T12: single values, wildcards, lists, ranges ----------------------------------
+
+
+@pytest.mark.parametrize(
+    ("in_step", "patient_id", "expected"),
+    [
+        ({"ScheduledStationAETitle": "CT1"}, "", "a b"),
+        ({"ScheduledStationAETitle": "ct1"}, "", ""),
+        ({"ScheduledStationAETitle": " CT1 "}, "", "a b"),
+        ({"ScheduledStationAETitle": "?R*"}, "", "c"),
+        ({"Modality": "MR"}, "", "c"),
+        ({"Modality": "Mr"}, "", ""),
+        ({"Modality": "C?"}, "", "a b"),
+        ({}, "Pat-1", "a"),
+        ({}, "pat-1", ""),
+        ({}, "Pat-", ""),
+        ({}, "Pat-*", "a b"),
+        ({}, "pat-*", ""),
+    ],
+)
+def test_t04_ae_title_modality_and_patient_id_are_exact(
+    assoc: Association, in_step: dict[str, str], patient_id: str, expected: str
+) -> None:
+    step(PatientID="Pat-1", ScheduledProcedureStepID="a")
+    step(PatientID="Pat-2", ScheduledProcedureStepID="b")
+    step(PatientID="7", ScheduledProcedureStepID="c", stations=["MR1"], Modality="MR")
+    assert found(assoc, in_step, PatientID=patient_id) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("DOE*", "full family"),
+        ("do?^jane", "full"),
+        ("Doe^Jane^^^", "full"),
+        ("doe^jane", "full"),
+        ("DOE", "family"),
+        ("müller^ANNA", "anna"),
+        ("Muller^Anna", ""),
+        ("山田*", "yamada"),
+        ("Yamada^Tarou", "yamada"),
+        ("=山田^太郎", "yamada"),
+        ("*=*=やまだ^*", "yamada"),
+    ],
+)
+def test_t05_names_match_without_case_and_trailing_delimiters(
+    assoc: Association, name: str, expected: str
+) -> None:
+    for of, step_id in (
+        ("Doe^Jane", "full"),
+        ("Doe", "family"),
+        ("Müller^Anna", "anna"),
+        (YAMADA, "yamada"),
+    ):
+        step(PatientName=of, ScheduledProcedureStepID=step_id)
+    assert found(assoc, PatientName=name) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("100%^*", "percent"),
+        ("1%*", ""),
+        ("Under_score^A", "underscore"),
+        ("Under_*", "underscore"),
+        ("O'Neil^Sean", "quote"),
+        ("o'*", "quote"),
+        ("' OR '1'='1", ""),
+        ("_*", ""),
+        ("%", ""),
+    ],
+)
+def test_t06_what_is_special_in_sql_is_literal_in_a_name(
+    assoc: Association, name: str, expected: str
+) -> None:
+    for of, step_id in (
+        ("100%^Percent", "percent"),
+        ("1000^Percent", "plain"),
+        ("Under_score^A", "underscore"),
+        ("Underxscore^A", "plain"),
+        ("O'Neil^Sean", "quote"),
+    ):
+        step(PatientName=of, ScheduledProcedureStepID=step_id)
+    assert found(assoc, PatientName=name) == expected
+    assert ScheduledProcedureStep.objects.count() == 5
+
+
+@pytest.mark.parametrize(
+    ("physician", "expected"), [("*", "with none"), ("A*", "with"), ("", "with none")]
+)
+def test_t07_a_lone_star_finds_steps_without_a_physician(
+    assoc: Association, physician: str, expected: str
+) -> None:
+    step(ScheduledProcedureStepID="with", ScheduledPerformingPhysicianName="Abe^Kim")
+    step(ScheduledProcedureStepID="none")
+    assert found(assoc, {"ScheduledPerformingPhysicianName": physician}) == expected
+
+
+@pytest.mark.parametrize(
+    ("dates", "expected"),
+    [
+        ("20240706", "6"),
+        ("2024.07.06", "6"),
+        ("20240706-", "6 7"),
+        ("-20240706", "5 6"),
+        ("20240705-20240706", "5 6"),
+        (" 20240706 - 20240707 ", "6 7"),
+        ("", "5 6 7"),
+        ("*", "5 6 7"),
+    ],
+)
+def test_t08_a_date_or_a_range_of_dates(assoc: Association, dates: str, expected: str) -> None:
+    for day in (5, 6, 7):
+        step(
+            ScheduledProcedureStepID=str(day), ScheduledProcedureStepStartDate=dt.date(2024, 7, day)
+        )
+    assert found(assoc, {DATE: dates}) == expected
+
+
+def moments(*texts: str) -> None:
+    """Steps that start then, on a day of July 2024: "5 0959"; the text is the step's ID."""
+    for text in texts:
+        day, clock = text.split("_")
+        step(
+            ScheduledProcedureStepID=text,
+            ScheduledProcedureStepStartDate=dt.date(2024, 7, int(day)),
+            ScheduledProcedureStepStartTime=dt.datetime.strptime(
+                clock.ljust(6, "0"), "%H%M%S"
+            ).time(),
+        )
+
+
+def test_t09_ranges_of_date_and_time_are_one_interval(assoc: Association) -> None:
+    moments("5_0959", "5_1000", "6_0300", "7_1800", "7_180059", "7_1801")
+    wanted = {DATE: "20240705-20240707", TIME: "1000-1800"}
+    assert found(assoc, wanted) == "5_1000 6_0300 7_1800 7_180059"
+
+
+@pytest.mark.parametrize(
+    ("dates", "times", "expected"),
+    [
+        # One day: both readings agree.
+        ("20240705", "1000-1800", "5_1000"),
+        # Both are ranges: they combine, and an open end is the start or the end of the day.
+        ("20240705-20240707", "1000-", "5_1000 5_2000 6_0300 6_1200 7_0900 7_1900"),
+        ("20240705-20240707", "-1800", "5_0900 5_1000 5_2000 6_0300 6_1200 7_0900"),
+        ("20240706-", "1000-", "6_1200 7_0900 7_1900"),
+        ("-20240706", "-1000", "5_0900 5_1000 5_2000 6_0300"),
+        # One of them is none: each day for itself.
+        ("20240705-20240707", "0900", "5_0900 7_0900"),
+        ("", "1000-1800", "5_1000 6_1200"),
+        ("20240706", "-0300", "6_0300"),
+    ],
+)
+def test_t10_date_and_time_combine_when_both_are_ranges(
+    assoc: Association, dates: str, times: str, expected: str
+) -> None:
+    moments("5_0900", "5_1000", "5_2000", "6_0300", "6_1200", "7_0900", "7_1900")
+    assert found(assoc, {DATE: dates, TIME: times}) == expected
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        ("-1000", "5_0959 5_100059"),
+        ("-10", "5_0959 5_100059 5_1001"),
+        ("1001-", "5_1001 5_2230"),
+        ("2230", "5_2230"),
+        ("223000", "5_2230"),
+        ("223000.000", "5_2230"),
+    ],
+)
+def test_t11_a_time_is_compared_by_its_meaning(
+    assoc: Association, times: str, expected: str
+) -> None:
+    moments("5_0959", "5_100059", "5_1001", "5_2230")
+    assert found(assoc, {TIME: times}) == expected
+
+
+def test_t12_a_list_of_uids_finds_each(assoc: Association) -> None:
+    for uid in ("1.2.3", "1.2.4", "1.2.5"):
+        step(StudyInstanceUID=uid, ScheduledProcedureStepID=uid)
+    assert found(assoc, StudyInstanceUID=["1.2.3", "1.2.5", "1.2.9"]) == "1.2.3 1.2.5"
+
+
+# --- T13 to T16: the step's sequence --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("has_undefined_lengths", [False, True])
+@pytest.mark.parametrize("item", [[], [{}]])
+def test_t13_an_empty_sequence_or_item_asks_for_the_whole_of_it(
+    assoc: Association, item: list[Any], has_undefined_lengths: bool
+) -> None:
+    step(ScheduledProcedureStepID="S1", codes=[code()])
+    wanted = Query(keys({STEP: item}), has_undefined_lengths)
+    ((status, identifier),) = network.ask(assoc, wanted).pendings
+    (answer,) = identifier.ScheduledProcedureStepSequence
+    assert status == PENDING
+    assert (answer.ScheduledProcedureStepID, answer.ScheduledStationAETitle) == ("S1", "CT1")
+    assert answer.ScheduledProtocolCodeSequence[0].CodeValue == "CTTH"
+    assert (answer.Modality, answer.ScheduledProcedureStepStartDate) == ("CT", f"{DAY:%Y%m%d}")
+
+
+def test_t13_a_request_without_the_sequence_is_answered_without_it(assoc: Association) -> None:
+    step(PatientID="P")
+    ((_, identifier),) = network.ask(assoc, Query(keys({"PatientID": ""}))).pendings
+    assert [element.keyword for element in identifier] == ["PatientID"]
+
+
+def test_t13_two_items_are_refused(assoc: Association) -> None:
+    step()
+    reply = network.ask(assoc, Query(keys({STEP: [{"Modality": "CT"}, {"Modality": "MR"}]})))
+    assert (reply.pendings, reply.final.Status) == ((), 0xA900)
+    assert offending(reply.final) == [tag_of(STEP)]
+
+
+def test_t14_the_keys_of_an_item_hold_for_the_same_step(assoc: Association) -> None:
+    first = step(ScheduledProcedureStepID="ct", Modality="CT", stations=["CT1"])
+    step(ScheduledProcedureStepID="mr", Modality="MR", stations=["MR1"], order=first)
+    assert found(assoc, {"ScheduledStationAETitle": "CT1", "Modality": "MR"}) == ""
+    assert found(assoc, {"ScheduledStationAETitle": "MR1", "Modality": "MR"}) == "mr"
+
+
+@pytest.mark.parametrize("title", ["CT1", "CT2"])
+def test_t15_a_step_of_two_stations_is_found_by_either(assoc: Association, title: str) -> None:
+    step(stations=["CT2", "CT1"])
+    reply = network.ask(assoc, query({"ScheduledStationAETitle": title}))
+    ((_, identifier),) = reply.pendings
+    assert list(identifier[STEP][0].ScheduledStationAETitle) == ["CT2", "CT1"]
+
+
+def test_t16_several_modalities_are_alternatives(assoc: Association) -> None:
+    for modality in ("CT", "MR", "US"):
+        step(Modality=modality, ScheduledProcedureStepID=modality)
+    assert found(assoc, {"Modality": ["CT", "MR"]}) == "CT MR"
+
+
+# --- T17 to T20: what an answer holds -------------------------------------------------------------
+
+UNKNOWN_KEYS = {
+    "of the dictionary": Key(tag_of("PatientReligiousPreference"), "LO", ("x",)),
+    "private": Key(0x00091001, "LO", ("x",)),
+    "of 2026a": Key(0x00100043, "SQ", ((),)),
+    "no level here": Key(tag_of("QueryRetrieveLevel"), "CS", ("STUDY",)),
+}
+
+
+@pytest.mark.parametrize("syntax", network.TRANSFER_SYNTAXES)
+@pytest.mark.parametrize("unknown", UNKNOWN_KEYS.values(), ids=UNKNOWN_KEYS)
+def test_t17_an_unknown_key_is_left_out_and_said_so(
+    scp: WorklistScp, unknown: Key, syntax: UID
+) -> None:
+    step()
+    step()
+    asked = tuple(sorted((*query().keys, unknown), key=lambda each: each.tag))
+    with network.association(scp.port, syntax) as assoc:
+        reply = network.ask(assoc, Query(asked))
+    assert [status for status, _ in reply.pendings] == [WARNING, WARNING]
+    assert reply.final.Status == 0
+    assert all(unknown.tag not in identifier for _, identifier in reply.pendings)
+
+
+def test_t17_an_unknown_key_of_the_item_is_left_out_and_said_so(assoc: Association) -> None:
+    step()
+    reply = network.ask(assoc, query({"PatientReligiousPreference": ""}))
+    ((status, identifier),) = reply.pendings
+    assert status == WARNING
+    assert [element.keyword for element in identifier[STEP][0]] == [STEP_ID]
+
+
+def test_t18_character_set_and_time_zone_are_no_keys(assoc: Association) -> None:
+    step()
+    reply = network.ask(assoc, query(TimezoneOffsetFromUTC="+0900"))
+    assert [status for status, _ in reply.pendings] == [PENDING]
+
+
+def test_t19_a_key_without_a_value_comes_back_empty(assoc: Association) -> None:
+    step()
+    asked = {
+        "ScheduledProcedureStepEndDate": "",
+        "ScheduledProtocolCodeSequence": [{"CodeValue": ""}],
+    }
+    reply = network.ask(assoc, query(asked, PatientComments="", StudyDate="", PregnancyStatus=""))
+    ((status, identifier),) = reply.pendings
+    assert status == PENDING
+    for keyword in ("PatientComments", "StudyDate", "PregnancyStatus"):
+        assert identifier[keyword].is_empty
+    (item,) = identifier[STEP]
+    assert item["ScheduledProcedureStepEndDate"].is_empty
+    assert len(item.ScheduledProtocolCodeSequence) == 0
+
+
+def test_t20_an_answer_holds_what_was_asked_as_it_is_stored(assoc: Association) -> None:
+    step(PatientName="Müller^Anna", PatientID="Pat-1", PatientSex="F", PatientComments="deaf")
+    reply = network.ask(
+        assoc, query({"Modality": "C*"}, PatientName="mü*", PatientID="*", AccessionNumber="")
+    )
+    ((_, identifier),) = reply.pendings
+    assert {element.keyword for element in identifier} == {
+        *("SpecificCharacterSet", "PatientName", "PatientID", "AccessionNumber", STEP)
+    }
+    assert [element.keyword for element in identifier[STEP][0]] == ["Modality", STEP_ID]
+    assert (identifier.PatientName, identifier.PatientID) == ("Müller^Anna", "Pat-1")
+    assert identifier[STEP][0].Modality == "CT"
+
+
+# --- T21, T22: character sets ---------------------------------------------------------------------
+
+# What a peer asks in, and what of Python reads it.
+SETS: dict[tuple[str, ...], str] = {
+    (): "ascii",
+    ("ISO_IR 100",): "latin-1",
+    ("GBK",): "gbk",
+    ("GB18030",): "gb18030",
+    ("ISO_IR 192",): "utf-8",
+    ("", "ISO 2022 IR 87"): "iso2022_jp",
+    ("", "ISO 2022 IR 149"): "euc_kr",
+    ("", "ISO 2022 IR 58"): "gb2312",
+}
+# ISO 2022 sets in G1 are called by an escape; what follows is as in EUC.
+_ESCAPES = {"euc_kr": b"\x1b$)C", "gb2312": b"\x1b$)A"}
+NAMES = ("Müller^Anna", "Wang^XiaoDong=王^小東", "Łukasz^ł", "ł", YAMADA, "=洪^吉洞", "Doe^Jane")
+
+
+def read_as(encoded: bytes, codec: str) -> str:
+    return encoded.replace(_ESCAPES.get(codec, b"\x1b\x1b"), b"").decode(codec).rstrip(" ")
+
+
+def fits(text: str, codec: str) -> bool:
+    try:
+        text.encode(codec)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("asked", SETS, ids=lambda terms: "\\".join(terms) or "none")
+def test_t21_a_name_comes_in_the_set_of_the_request_or_in_unicode(
+    assoc: Association, asked: tuple[str, ...]
+) -> None:
+    for name in NAMES:
+        step(PatientName=name)
+    given = {"SpecificCharacterSet": list(asked)} if asked else {}
+    reply = network.ask(assoc, Query(keys({"PatientName": "", **given})))
+    assert len(reply.pendings) == len(NAMES)
+    for name, (_, identifier) in zip(NAMES, reply.pendings, strict=True):
+        terms = identifier.get("SpecificCharacterSet") or ()
+        answered = (terms,) if isinstance(terms, str) else tuple(terms)
+        encoded = cast(Any, identifier.get_item("PatientName")).value
+        expected = asked if fits(name, SETS[asked]) else ("ISO_IR 192",)
+        assert (name, answered) == (name, expected)
+        assert read_as(encoded, SETS[expected]) == name
+        assert character_set.decode(encoded, answered, "PN").rstrip(" ") == name
+        assert b"?" not in encoded
+
+
+@pytest.mark.parametrize("terms", ["GBK", "GB18030"])
+@pytest.mark.parametrize("name", ["乗^俓", "Cheng^A=乗^俓"])
+@pytest.mark.parametrize("pattern", ["{}", "*乗^*", "=乗*", "*俓"])
+def test_t22_a_backslash_in_a_character_divides_nothing(
+    assoc: Association, terms: str, name: str, pattern: str
+) -> None:
+    if "=" in pattern and "=" not in name:
+        pattern = "乗*"
+    for character in "乗俓":
+        assert character.encode(terms)[1:] == b"\\"
+    step(PatientName=name)
+    step(PatientName="Cheng^B")
+    wanted = pattern.format(name).encode(terms)
+    wanted += b" " * (len(wanted) % 2)
+    encoded = network.encode(Query(keys({"SpecificCharacterSet": terms})), is_explicit=False)
+    encoded += b"\x10\x00\x10\x00" + len(wanted).to_bytes(4, "little") + wanted
+    ((_, identifier),) = ask_bytes(assoc, encoded).pendings
+    assert identifier.SpecificCharacterSet == terms
+    value = cast(Any, identifier.get_item("PatientName")).value
+    assert value.decode(terms).rstrip(" ") == name
+
+
+# --- T23, T24, T28: what goes wrong ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        (DATE, "20241301"),
+        (DATE, "today"),
+        (DATE, "20240707-20240705"),
+        (DATE, "-"),
+        (TIME, "2500"),
+        (TIME, "1800-1000"),
+        ("Modality", {"PatientID": ""}),
+    ][:6],
+)
+def test_t23_a_malformed_key_is_refused_by_its_name(
+    assoc: Association, keyword: str, value: str
+) -> None:
+    step()
+    reply = network.ask(assoc, query({keyword: value}))
+    assert (reply.pendings, reply.final.Status) == ((), 0xA900)
+    assert offending(reply.final) == [tag_of(keyword)]
+    assert 0 < len(reply.final.ErrorComment) <= 64
+    assert value not in reply.final.ErrorComment
+
+
+def test_t28_an_error_comment_does_not_stick(assoc: Association) -> None:
+    step(ScheduledProcedureStepID="S1")
+    assert "ErrorComment" in network.ask(assoc, query({DATE: "20241301"})).final
+    wanted = query(PatientID="", QueryRetrieveLevel="")
+    with mock.patch(
+        "pynetdicom.association.encode", lambda *_: network.encode(wanted, is_explicit=False)
+    ):
+        responses = list(assoc.send_c_find(Dataset(), ModalityWorklistInformationFind))
+    assert [status.Status for status, _ in responses] == [WARNING, 0]
+    for status, _ in responses:
+        assert "ErrorComment" not in status
+        assert "OffendingElement" not in status
+
+
+@contextmanager
+def database_down() -> Iterator[None]:
+    """The worklist's database cannot be had: by its name on PostgreSQL, its table on SQLite."""
+    name = connection.settings_dict["NAME"]
+    if connection.vendor == "sqlite":
+        table = "worklist_scheduledprocedurestep"
+        away, back = (
+            f"ALTER TABLE {a} RENAME TO {b}" for a, b in ((table, "gone"), ("gone", table))
+        )
+
+        def run(statement: str) -> None:
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+    else:
+        away, back = (
+            f'ALTER DATABASE "{a}" RENAME TO "{b}"'
+            for a, b in ((name, f"{name}_gone"), (f"{name}_gone", name))
+        )
+        server_of = {
+            ours: connection.settings_dict[theirs]
+            for ours, theirs in (
+                ("host", "HOST"),
+                ("port", "PORT"),
+                ("user", "USER"),
+                ("password", "PASSWORD"),
+            )
+            if connection.settings_dict[theirs]
+        }
+
+        def run(statement: str) -> None:
+            with psycopg.connect(dbname="postgres", autocommit=True, **server_of) as own:
+                own.execute(statement)  # type: ignore[call-overload]  # a plain str
+
+    run(away)
+    connection.close()
+    try:
+        yield
+    finally:
+        run(back)
+
+
+def test_t24_a_database_that_is_down_is_said_so_until_it_is_back(assoc: Association) -> None:
+    step(ScheduledProcedureStepID="S1")
+    connection.close()
+    with database_down():
+        for _ in range(2):
+            reply = network.ask(assoc, query())
+            assert (reply.pendings, reply.final.Status) == ((), 0xA700)
+            assert reply.final.ErrorComment == "Worklist database unavailable, retry later"
+    assert found(assoc) == "S1"
+
+
+def test_more_matches_than_the_limit_are_refused_without_a_row(
+    assoc: Association, settings: Any
+) -> None:
+    settings.DICOM_MATCH_LIMIT = 3
+    for step_id in "abc":
+        step(ScheduledProcedureStepID=step_id)
+    assert found(assoc) == "a b c"
+    step(ScheduledProcedureStepID="d")
+    for name in ("", "müll*"):
+        reply = network.ask(assoc, query(PatientName=name))
+        assert (reply.pendings, reply.final.Status) == ((), 0xA700)
+        assert "limit 3: narrow the query" in reply.final.ErrorComment
+
+
+# --- T25: cancel ----------------------------------------------------------------------------------
+
+
+def test_t25_a_cancel_ends_the_answers(assoc: Association) -> None:
+    first = step(PatientID="P")
+    ScheduledProcedureStep.objects.bulk_create(
+        ScheduledProcedureStep(
+            requested_procedure=first.requested_procedure,
+            step_id=f"n{number}",
+            start_date=DAY,
+            start_time=dt.time(9),
+            modality="CT",
+        )
+        for number in range(999)
+    )
+    (context,) = assoc.accepted_contexts
+    assert context.context_id is not None
+    wanted = Dataset()
+    wanted.PatientID = ""
+    statuses = []
+    for status, _ in assoc.send_c_find(wanted, ModalityWorklistInformationFind, msg_id=7):
+        statuses.append(status.Status)
+        if len(statuses) == 1:
+            assoc.send_c_cancel(7, context.context_id)
+    assert statuses[-1] == 0xFE00
+    assert statuses[:-1] == [PENDING] * (len(statuses) - 1)
+    assert len(statuses) < 1000
+    assert [status for status, _ in network.ask(assoc, query(PatientID="P")).pendings][:1] == [
+        PENDING
+    ]
+
+
+# --- T26, T27: damage -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("syntax", network.TRANSFER_SYNTAXES)
+@pytest.mark.parametrize("has_undefined_lengths", [False, True])
+def test_t26_a_truncated_identifier_never_finds_more(
+    scp: WorklistScp, syntax: UID, has_undefined_lengths: bool
+) -> None:
+    step(AccessionNumber="A1", ScheduledProcedureStepID="mine")
+    step(AccessionNumber="B1", ScheduledProcedureStepID="other")
+    # The key that narrows stands first: what is cut away behind it only asks for less.
+    wanted = {"AccessionNumber": "A1", "PatientName": "", STEP: {"Modality": "CT", STEP_ID: ""}}
+    encoded = network.encode(
+        Query(keys(wanted), has_undefined_lengths), is_explicit=syntax == ExplicitVRLittleEndian
+    )
+    refused = 0
+    with network.association(scp.port, syntax) as assoc:
+        for cut in range(1, len(encoded)):
+            reply = ask_bytes(assoc, encoded[:cut])
+            assert len(reply.pendings) <= 1, cut
+            if reply.final.Status:
+                assert (reply.pendings, reply.final.Status) == ((), 0xC001), cut
+                refused += 1
+        assert ids(ask_bytes(assoc, encoded)) == ["mine"]
+    assert refused >= len(encoded) - 1 - 2  # but at the two ends of an element
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\xff" * 64,
+        bytes(range(256)),
+        b"not a data set at all",
+        b"\x00" * 7,
+        b"\x40\x00\x00\x01\xff\xff\xff\xff" * 40,
+    ],
+)
+@pytest.mark.parametrize("syntax", network.TRANSFER_SYNTAXES)
+def test_t26_garbage_is_refused_and_the_server_lives(
+    scp: WorklistScp, syntax: UID, garbage: bytes
+) -> None:
+    step(ScheduledProcedureStepID="S1")
+    with network.association(scp.port, syntax) as assoc:
+        reply = ask_bytes(assoc, garbage)
+        assert reply.pendings == ()
+        assert reply.final.Status in (0xA900, 0xC001)
+        assert len(reply.final.ErrorComment) <= 64
+        assert found(assoc) == "S1"
+
+
+@pytest.mark.parametrize(
+    ("model", "column", "text"),
+    [
+        (Patient, "name", "x" * 65),
+        (Patient, "name", "a^b^c^d^e^f"),
+        (Patient, "name", "Back\\slash"),
+        (Patient, "patient_id", "x" * 65),
+        (Patient, "patient_id", "1\\2"),
+        (ImagingServiceRequest, "accession_number", "x" * 17),
+        (ImagingServiceRequest, "accession_number", "A\\1"),
+        (ScheduledProcedureStep, "description", "x" * 65),
+        (ScheduledProcedureStep, "description", "a\nb"),
+    ],
+)
+def test_t27_what_cannot_be_sent_cannot_be_saved(model: Any, column: str, text: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        model(**{column: text}).clean_fields()
+    assert column in refused.value.message_dict
+
+
+# --- T29, T30: association ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("offered", "answered"),
+    [
+        (b"\x01\x01\x01\x01", b"\x01\x01\x00\x00"),
+        (b"\x01\x01\x01", b"\x01\x01\x00"),
+        (b"", None),
+    ],
+)
+def test_t29_extended_negotiation_takes_no_more_than_is_offered(
+    scp: WorklistScp, offered: bytes, answered: bytes | None
+) -> None:
+    ae = AE("CT1")
+    ae.add_requested_context(ModalityWorklistInformationFind)
+    wish = SOPClassExtendedNegotiation()
+    wish.sop_class_uid = ModalityWorklistInformationFind
+    wish.service_class_application_information = offered
+    assoc = ae.associate("127.0.0.1", scp.port, ext_neg=[wish] if offered else [])
+    assert assoc.is_established
+    assert assoc.acceptor.sop_class_extended.get(ModalityWorklistInformationFind) == answered
+    assoc.release()
+
+
+def implicit_only(port: int) -> Association:
+    ae = AE("CT1")
+    ae.add_requested_context(ModalityWorklistInformationFind, ImplicitVRLittleEndian)
+    return ae.associate("127.0.0.1", port, ae_title="WORKLIST", max_pdu=4096)
+
+
+def test_t30_a_peer_of_small_pdus_and_implicit_vr_gets_a_long_answer(scp: WorklistScp) -> None:
+    comments = "x" * 10240
+    step(ScheduledProcedureStepID="S1", PatientComments=comments)
+    sizes: list[int] = []
+    ae = AE("CT1")
+    ae.add_requested_context(ModalityWorklistInformationFind, ImplicitVRLittleEndian)
+    assoc = ae.associate(
+        *("127.0.0.1", scp.port),
+        ae_title="WORKLIST",
+        max_pdu=4096,
+        evt_handlers=[(evt.EVT_PDU_RECV, lambda event: sizes.append(len(event.pdu)))],
+    )
+    ((_, identifier),) = network.ask(assoc, query(PatientComments="")).pendings
+    assoc.release()
+    assert identifier.PatientComments == comments
+    assert len(sizes) > 3
+    assert max(sizes) <= 4096 + 6
+
+
+def test_t30_twenty_modalities_at_once_are_each_answered(scp: WorklistScp) -> None:
+    for number in range(20):
+        step(PatientID=f"Q{number}", ScheduledProcedureStepID=f"S{number}")
+    together = threading.Barrier(20, timeout=30)
+
+    def one(number: int) -> list[str]:
+        assoc = implicit_only(scp.port)
+        together.wait()
+        wanted = Dataset()
+        wanted.PatientID = f"Q{number}"
+        item = Dataset()
+        item.ScheduledProcedureStepID = ""
+        wanted.ScheduledProcedureStepSequence = [item]
+        answers = list(assoc.send_c_find(wanted, ModalityWorklistInformationFind))
+        together.wait()
+        assoc.release()
+        return [
+            f"{status.Status:04X} " + (answer[STEP][0].ScheduledProcedureStepID if answer else "")
+            for status, answer in answers
+        ]
+
+    with ThreadPoolExecutor(20) as pool:
+        assert list(pool.map(one, range(20))) == [[f"FF00 S{n}", "0000 "] for n in range(20)]
+
+
+def test_t30_an_idle_association_stays_open_for_minutes(scp: WorklistScp) -> None:
+    assert server.NETWORK_TIMEOUT >= 300
+    assert scp._ae.network_timeout == server.NETWORK_TIMEOUT
