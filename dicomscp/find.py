@@ -30,6 +30,7 @@ from worklist.attributes import Attribute
 from worklist.models import ScheduledProcedureStep
 
 _CHUNK = 2000
+_STEP = attributes.find("ScheduledProcedureStepSequence")
 
 
 class TooManyMatches(Exception):
@@ -102,10 +103,15 @@ def _is_related_list(path: str) -> bool:
     return isinstance(first, models.ManyToManyField)
 
 
+def _is_list(sequence: Attribute) -> bool:
+    """Whether the items of a sequence are rows of their own."""
+    return bool(sequence.column) and _is_related_list(sequence.column)
+
+
 def _narrow(condition: Condition) -> Q:
     """A Q that every match meets; for most conditions nothing else meets it."""
     if isinstance(condition, AnyItem):
-        if condition.attribute.column and _is_related_list(condition.attribute.column):
+        if _is_list(condition.attribute):
             return _narrow_list(condition.attribute.column, condition.conditions)
         where = Q()
         for inner in condition.conditions:
@@ -150,7 +156,8 @@ def _narrow_column(condition: Condition, path: str) -> Q:
         return Q(**{f"{path}__in": condition.wanted})
     if isinstance(condition, Like):
         edge = "%" if multi_valued else ""
-        return _any(
+        # An unknown value meets no key (K.2.2.1.1.1), not even a pattern that needs no character.
+        return ~Q(**{path: ""}) & _any(
             Q(**{f"{path}__dicom_like": f"{edge}{_like(pattern)}{edge}"})
             for pattern in condition.patterns
         )
@@ -224,7 +231,7 @@ def _undecided_of(conditions: Sequence[Condition]) -> tuple[Condition, ...]:
 def _undecided(condition: Condition) -> Condition | None:
     """What of a condition SQL has not decided: names, and several values in one column."""
     if isinstance(condition, AnyItem):
-        if condition.attribute.column and _is_related_list(condition.attribute.column):
+        if _is_list(condition.attribute):
             return None
         inner = _undecided_of(condition.conditions)
         return AnyItem(condition.attribute, inner) if inner else None
@@ -245,6 +252,10 @@ class _Reading:
         needed = set(_returned(returns))
         for condition in conditions:
             needed |= set(_named(condition))
+        for sequence in [attribute for attribute in needed if attribute.is_sequence]:
+            if sequence is not _STEP and not _is_list(sequence):
+                # Whether there is an item is seen by all of its columns.
+                needed |= set(sequence.items)
         leaves = [attribute for attribute in needed if not attribute.is_sequence]
         self._needed = needed
         self._columns = [leaf for leaf in leaves if not _is_related_list(_column(leaf))]
@@ -279,9 +290,7 @@ class _Reading:
                 continue
             inner = self._item(attribute.items, held)
             # K.6-1: exactly one item for the step; elsewhere an item without a value is none.
-            is_there = attribute.keyword == "ScheduledProcedureStepSequence" or any(
-                inner.values.values()
-            )
+            is_there = attribute is _STEP or any(inner.values.values())
             items[attribute] = (inner,) if is_there else ()
         return Item(leaves, items)
 
@@ -321,17 +330,16 @@ class _Reading:
         item: Item,
         related: dict[str, dict[int, list[dict[Attribute, tuple[values.Value, ...]]]]],
     ) -> Item:
-        (step,) = attributes.TABLE[:1]
-        (inner,) = item.items[step]
+        (inner,) = item.items[_STEP]
         leaves, items = dict(inner.values), dict(inner.items)
         for relation, by_step in related.items():
             entries = by_step.get(pk, [])
             for leaf in self._lists[relation]:
-                if leaf.parent is step:
+                if leaf.parent is _STEP:
                     leaves[leaf] = tuple(value for entry in entries for value in entry[leaf])
                 elif leaf.parent is not None:
                     items[leaf.parent] = tuple(Item(entry, {}) for entry in entries)
-        return Item(item.values, {**item.items, step: (Item(leaves, items),)})
+        return Item(item.values, {**item.items, _STEP: (Item(leaves, items),)})
 
 
 def _returned(returns: Sequence[Return]) -> Iterator[Attribute]:

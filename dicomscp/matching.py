@@ -194,6 +194,8 @@ def _pattern(wildcards: str) -> Callable[[str], object]:
 # Several values mean OR in these two: a modality that sends CT\PT means both (B.19).
 _OR_KEYWORDS = ("Modality", "ScheduledStationAETitle")
 _WILDCARDS = frozenset("*?")
+# PS3.5 Table 6.2-1: a backslash is a character of these like any other.
+_SINGLE_VALUE_VRS = ("LT", "ST", "UR", "UT")
 
 
 def condition(attribute: Attribute, text: str) -> Condition | None:
@@ -204,9 +206,9 @@ def condition(attribute: Attribute, text: str) -> Condition | None:
     text = _strip(text)
     if text in ("", "*"):
         return None
-    if "\\" in text:
-        return _several(attribute, text)
     vr = attribute.vr
+    if "\\" in text and vr not in _SINGLE_VALUE_VRS:
+        return _several(attribute, text)
     if vr in ("DA", "TM"):
         return _moment(attribute, text)
     if vr in ("DS", "US"):

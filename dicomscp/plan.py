@@ -93,8 +93,10 @@ class _Planner:
         returns: list[Return] = []
         texts: dict[Attribute, str] = {}
         for element in sorted(elements, key=lambda element: element.tag):
-            if element.tag in (SPECIFIC_CHARACTER_SET, TIMEZONE_OFFSET_FROM_UTC):
-                # K.6-1a: part of the Identifier, never matched, no key of the model.
+            if element.tag == SPECIFIC_CHARACTER_SET or (
+                element.tag == TIMEZONE_OFFSET_FROM_UTC and not path
+            ):
+                # Table K.6-1a: part of the Identifier, never matched, no key of the model.
                 continue
             attribute = known.get(element.tag)
             if attribute is None:

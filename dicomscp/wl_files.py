@@ -23,7 +23,7 @@ import pydicom
 from pydicom.datadict import dictionary_description
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import write_dataset
+from pydicom.filewriter import write_dataset, write_file_meta_info
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from dicomscp import character_set, identifier
@@ -198,13 +198,17 @@ def _swapped(content: bytes) -> bytes:
     """A big endian file's data set in Explicit VR Little Endian."""
     try:
         dataset = pydicom.dcmread(BytesIO(content), force=True)
-        buffer = DicomBytesIO()
-        buffer.is_little_endian, buffer.is_implicit_VR = True, False
-        plain = Dataset(dataset)
-        write_dataset(buffer, plain)
+        buffer = _explicit_little_endian()
+        write_dataset(buffer, Dataset(dataset))
     except Exception as error:  # pydicom raises whatever the bytes make it stumble over
         raise BadDataSetError(f"not a DICOM data set: {error}") from None
     return buffer.getvalue()
+
+
+def _explicit_little_endian() -> DicomBytesIO:
+    buffer = DicomBytesIO()
+    buffer.is_little_endian, buffer.is_implicit_VR = True, False
+    return buffer
 
 
 def _from_elements(
@@ -437,10 +441,12 @@ def write(folder: Path, dataset: Dataset) -> Path:
     meta.MediaStorageSOPInstanceUID = made_uid(
         "file", dataset.StudyInstanceUID, step.ScheduledProcedureStepID
     )
-    written = Dataset(dataset)
-    written.file_meta = meta
+    buffer = _explicit_little_endian()
+    buffer.write(b"\0" * 128 + b"DICM")
+    write_file_meta_info(buffer, meta)
+    write_dataset(buffer, dataset)
     part = path.with_suffix(".part")
-    written.save_as(part, enforce_file_format=True)
+    part.write_bytes(buffer.getvalue())
     part.replace(path)
     return path
 

@@ -506,11 +506,12 @@ def _look_up_steps(rows: _Rows, uids: Iterable[str]) -> None:
         keys[step.pk] = (uid, step.step_id)
         rows.objects[ScheduledProcedureStep][keys[step.pk]] = step
     in_procedures = {"step__requested_procedure__in": by_pk}
-    for step_pk, title in (
+    titles: Iterable[Any] = (
         StepStation.objects.filter(**in_procedures)
         .order_by("step", "position")
         .values_list("step", "station__ae_title")
-    ):
+    )
+    for step_pk, title in titles:
         if step_pk in keys:
             rows.titles[keys[step_pk]] = (*rows.titles.get(keys[step_pk], ()), title)
     codes: Iterable[Any] = (
@@ -527,12 +528,11 @@ def _look_up_steps(rows: _Rows, uids: Iterable[str]) -> None:
 def _look_up_codes(rows: _Rows, places: Sequence[_Place]) -> None:
     wanted: set[wl_files.Code] = set()
     for place in places:
-        for level, said in place.said.items():
+        for said in place.said.values():
             for name, value in said.items():
                 if name == _PROTOCOL_CODES:
                     wanted.update(value)
                 elif name != _STATIONS and isinstance(value, tuple):
-                    assert level is not Patient
                     wanted.add(value)
     if not wanted:
         return

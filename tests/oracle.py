@@ -455,7 +455,8 @@ def is_like(text: str, pattern: str) -> bool:
     if not pattern:
         return not text
     if pattern[0] == "*":
-        return any(is_like(text[n:], pattern[1:]) for n in range(len(text) + 1))
+        rest = pattern.lstrip("*")
+        return any(is_like(text[n:], rest) for n in range(len(text) + 1))
     return bool(text) and pattern[0] in ("?", text[0]) and is_like(text[1:], pattern[1:])
 
 
@@ -514,7 +515,10 @@ def read_date(text: str) -> tuple[date, date] | None:
 
 
 def read_time(text: str) -> tuple[time, time] | None:
-    """A TM as the first and the last moment it means (B.14): "10" is a whole hour, "100000.5" its tenth of a second."""
+    """A TM as the first and the last moment it means (B.14): "10" is a whole hour.
+
+    What is named is covered whole down to the last digit: "100000.5" is a tenth of a second.
+    """
     whole, point, fraction = text.partition(".")
     parts = (
         whole.split(":") if ":" in whole else [whole[n : n + 2] for n in range(0, len(whole), 2)]

@@ -58,7 +58,7 @@ for operators_own in ("DATABASE_URL_FILE", "DATABASE_REPLICA_URL", "SECRET_KEY_F
     os.environ.pop(operators_own, None)
 
 from worklist.settings import *  # noqa: E402, F403
-from worklist.settings import DATABASES, STORAGES  # noqa: E402
+from worklist.settings import DATABASES, STATIC_ROOT, STORAGES  # noqa: E402
 
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["TEST"] = {
@@ -69,3 +69,4 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 # The one for production wants collectstatic first.
 STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+STATIC_ROOT.mkdir(parents=True, exist_ok=True)

@@ -497,7 +497,8 @@ NAME_SHAPES: tuple[Shape, ...] = (
     lambda text, n: "*=*",
 )
 _UNIVERSAL = ((), ("*",), (" ",), (" * ",), ())
-_UNIVERSAL_NAMES = (*_UNIVERSAL, ("^",), ("==",), (" ^ ^=",))
+# The last ones are nearly universal.
+_UNIVERSAL_NAMES = (*_UNIVERSAL, ("^",), ("==",), (" ^ ^=",), ("*^",), ("*=",), ("* ^^=",))
 
 
 def _draw_text(draw: Draw, attribute: Attribute, stored: tuple[str, ...]) -> tuple[str, ...]:

@@ -88,7 +88,7 @@ def form_of(client: Client, address: str) -> dict[str, Any]:
     ):
         for name in form.fields:
             value = form[name].value()
-            if value not in (None, False):
+            if value is not None and value is not False:
                 data[form.add_prefix(name)] = value
     return data
 
@@ -126,7 +126,7 @@ def test_every_model_of_ours_has_a_page_that_signs() -> None:
 def test_list_takes_as_many_queries_for_20_rows_as_for_2(
     boss: Client, model: type[models.Model]
 ) -> None:
-    counts = []
+    counts: list[int] = []
     for until in (2, 20):
         for number in range(2 if counts else 0, until):
             fill(number)
@@ -355,7 +355,6 @@ def test_several_values_are_typed_one_a_line(boss: Client) -> None:
         ("%", 0),
         ("^", 0),
         ("nobody", 0),
-        ("m\0", 0),
         ("", 3),
     ],
 )

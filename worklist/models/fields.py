@@ -41,7 +41,7 @@ class _DicomColumn(models.Field):
 class OnePerLine(forms.CharField):
     """A multi-valued column in a form: one value a line."""
 
-    widget = forms.Textarea(attrs={"rows": 2})
+    widget = forms.Textarea
 
     def prepare_value(self, value: Any) -> Any:
         return value.replace("\\", "\n") if isinstance(value, str) else value
@@ -100,8 +100,11 @@ class DicomText(_DicomColumn, models.CharField):
     def formfield(self, **options: Any) -> Any:
         if self.is_multi_valued:
             options.setdefault("form_class", OnePerLine)
-        elif self.vr in _LONG_TEXT_VRS:
-            options.setdefault("widget", forms.Textarea(attrs={"rows": 3}))
+        if self.is_multi_valued or self.vr in _LONG_TEXT_VRS:
+            # The administration asks for a single line for every CharField: it would join lines.
+            widget = options.get("widget", forms.TextInput)
+            if isinstance(widget, type) and issubclass(widget, forms.TextInput):
+                options["widget"] = forms.Textarea(attrs={"rows": 3})
         return super().formfield(**options)
 
 
