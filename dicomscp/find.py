@@ -6,7 +6,8 @@ number of matches. No pynetdicom, no Identifier.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from itertools import islice
 from typing import Any
 
@@ -73,14 +74,14 @@ def rows(
         "start_date", "start_time", "id"
     )
     undecided = _undecided_of(conditions)
-    matches = (
-        (pk, item)
-        for pk, item in reading.steps(
-            queryset, enough=None if undecided or not limit else limit + 1
+    enough = None if undecided or limit is None else limit + 1
+    with closing(reading.steps(queryset, enough=enough)) as candidates:
+        matches = (
+            (pk, item)
+            for pk, item in candidates
+            if all(condition.matches(item) for condition in undecided)
         )
-        if all(condition.matches(item) for condition in undecided)
-    )
-    found = list(islice(matches, limit + 1) if limit is not None else matches)
+        found = list(matches if limit is None else islice(matches, limit + 1))
     if limit is not None and len(found) > limit:
         raise TooManyMatches(limit, None if undecided else queryset.count())
     return reading.with_relations(found)
@@ -268,17 +269,23 @@ class _Reading:
 
     def steps(
         self, queryset: models.QuerySet[ScheduledProcedureStep], *, enough: int | None
-    ) -> Iterator[tuple[int, Item]]:
+    ) -> Generator[tuple[int, Item], None, None]:
         """Each candidate step's id and item, without what other rows hold of it."""
         read: Any = queryset.values_list("pk", *self._paths)
         # A cursor of the server's costs statements of its own: only where the end is not known.
-        candidates = read[:enough] if enough is not None else read.iterator(chunk_size=_CHUNK)
-        for pk, *columns in candidates:
-            held = {
-                attribute: _values(attribute, stored)
-                for attribute, stored in zip(self._columns, columns, strict=True)
-            }
-            yield pk, self._item(attributes.TABLE, held)
+        if enough is not None:
+            yield from map(self._step, read[:enough])
+            return
+        with closing(read.iterator(chunk_size=_CHUNK)) as candidates:
+            yield from map(self._step, candidates)
+
+    def _step(self, row: Sequence[Any]) -> tuple[int, Item]:
+        pk, *columns = row
+        held = {
+            attribute: _values(attribute, stored)
+            for attribute, stored in zip(self._columns, columns, strict=True)
+        }
+        return pk, self._item(attributes.TABLE, held)
 
     def _item(
         self, table: Sequence[Attribute], held: dict[Attribute, tuple[values.Value, ...]]

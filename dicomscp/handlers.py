@@ -178,10 +178,8 @@ def _answers(event: evt.Event, account: _Account) -> Iterator[tuple[int | Datase
     request = cast(C_FIND, event.request)
     if request.Identifier is None:
         raise Refusal(IDENTIFIER_DOES_NOT_MATCH, "the request has no Identifier")
-    elements = identifier.read(
-        request.Identifier.getvalue(),
-        implicit_vr=event.context.transfer_syntax == ImplicitVRLittleEndian,
-    )
+    implicit_vr = event.context.transfer_syntax == ImplicitVRLittleEndian
+    elements = identifier.read(request.Identifier.getvalue(), implicit_vr=implicit_vr)
     account.keys = len(elements)
     query = plan.make(elements)
     account.unsupported = len(query.unsupported)
@@ -191,7 +189,7 @@ def _answers(event: evt.Event, account: _Account) -> Iterator[tuple[int | Datase
             yield CANCEL, None
             return
         # A plain number: the elements of a status data set would stick to every later response.
-        yield query.pending, response.identifier(query, item)
+        yield query.pending, response.identifier(query, item, implicit_vr=implicit_vr)
         account.sent += 1
 
 

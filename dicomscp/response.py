@@ -30,21 +30,24 @@ from worklist.values import Value
 
 
 def identifier(
-    plan: QueryPlan, item: Item, *, character_set: CharacterSet | None = None
+    plan: QueryPlan,
+    item: Item,
+    *,
+    implicit_vr: bool = False,
+    character_set: CharacterSet | None = None,
 ) -> Dataset:
-    """The Identifier that answers the plan for one row.
+    """The Identifier that answers the plan for one row, to be written in little endian.
 
     Text stands as bytes of the answer's set: the given one, else the request's, wherever every
     character fits; else Unicode. Never a "?" for a character (B3.8).
     """
     wanted = plan.character_set if character_set is None else character_set
     terms = fitting(plan.returns, item, wanted)
-    dataset = _dataset(plan.returns, item, terms)
-    if terms:
-        dataset.SpecificCharacterSet = list(terms) if len(terms) > 1 else terms[0]
-    elif not len(dataset):
-        # C.7: an Identifier is never empty.
-        dataset.SpecificCharacterSet = "ISO_IR 6"
+    dataset = _dataset(plan.returns, item, terms, implicit_vr)
+    # An Identifier is never empty: one that holds nothing that was asked for says its set.
+    said = terms or (() if len(dataset) else ("ISO_IR 6",))
+    if said:
+        dataset.SpecificCharacterSet = list(said) if len(said) > 1 else said[0]
     return dataset
 
 
@@ -69,20 +72,26 @@ def _texts(returns: Sequence[Return], item: Item) -> Iterator[tuple[Attribute, s
                 yield attribute, str(value)
 
 
-def _dataset(returns: Sequence[Return], item: Item, terms: CharacterSet) -> Dataset:
-    dataset = Dataset()
+def _dataset(
+    returns: Sequence[Return], item: Item, terms: CharacterSet, implicit_vr: bool
+) -> Dataset:
+    codecs = convert_encodings(list(terms)) if terms else "iso8859"
+    dataset = Dataset(parent_encoding=codecs)
+    # pydicom's writer takes the elements' bytes as they stand when the data set claims to have been
+    # read in what it is written in; else it would decode the texts and encode them by its rules.
+    dataset.set_original_encoding(implicit_vr, True, codecs)
     for returned in returns:
         attribute = returned.attribute
         if attribute.is_sequence:
-            inner = [_dataset(returned.items, one, terms) for one in item.items[attribute]]
+            inner = [
+                _dataset(returned.items, one, terms, implicit_vr) for one in item.items[attribute]
+            ]
             if inner or _is_due(returned):
                 dataset.add(DataElement(attribute.tag, "SQ", DicomSequence(inner)))
             continue
         held = item.values[attribute]
         if held or _is_due(returned):
-            dataset[attribute.tag] = _element(attribute, held, terms)
-    codecs = convert_encodings(list(terms)) if terms else "iso8859"
-    dataset.set_original_encoding(False, True, codecs)
+            dataset[attribute.tag] = _element(attribute, held, terms, implicit_vr)
     return dataset
 
 
@@ -91,7 +100,9 @@ def _is_due(returned: Return) -> bool:
     return returned.asked or returned.attribute.returned in ("1", "2")
 
 
-def _element(attribute: Attribute, held: tuple[Value, ...], terms: CharacterSet) -> RawDataElement:
+def _element(
+    attribute: Attribute, held: tuple[Value, ...], terms: CharacterSet, implicit_vr: bool
+) -> RawDataElement:
     """The element in its bytes: text is encoded by our rules, not by pydicom's."""
     vr = attribute.vr
     if vr == "US":
@@ -102,4 +113,4 @@ def _element(attribute: Attribute, held: tuple[Value, ...], terms: CharacterSet)
         encoded = b"\\".join(values.spell(value).encode("ascii") for value in held)
     if len(encoded) % 2:
         encoded += b"\0" if vr == "UI" else b" "
-    return RawDataElement(Tag(attribute.tag), vr, len(encoded), encoded, 0, False, True)
+    return RawDataElement(Tag(attribute.tag), vr, len(encoded), encoded, 0, implicit_vr, True)

@@ -49,7 +49,7 @@ MEANINGS: dict[int, tuple[str, str]] = {
 _COMMENT_LENGTH = 64
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)  # Python sets the traceback on an exception: it cannot be frozen
 class Refusal(Exception):
     """A request that is answered with a failure status.
 

@@ -16,12 +16,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 from unittest import mock
 
+import psycopg
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import connection
@@ -449,13 +451,12 @@ def fits(text: str, codec: str) -> bool:
 
 @pytest.mark.parametrize("asked", SETS, ids=lambda terms: "\\".join(terms) or "none")
 def test_t21_a_name_comes_in_the_set_of_the_request_or_in_unicode(
-    scp: WorklistScp, asked: tuple[str, ...]
+    assoc: Association, asked: tuple[str, ...]
 ) -> None:
     for name in NAMES:
         step(PatientName=name)
     given = {"SpecificCharacterSet": list(asked)} if asked else {}
-    with network.association(scp.port, ExplicitVRLittleEndian) as assoc:
-        reply = network.ask(assoc, Query(keys({"PatientName": "", **given})))
+    reply = network.ask(assoc, Query(keys({"PatientName": "", **given})))
     assert len(reply.pendings) == len(NAMES)
     for name, (_, identifier) in zip(NAMES, reply.pendings, strict=True):
         terms = identifier.get("SpecificCharacterSet") or ()
@@ -519,6 +520,72 @@ def test_t28_an_error_comment_does_not_stick(assoc: Association) -> None:
     for status, _ in responses:
         assert "ErrorComment" not in status
         assert "OffendingElement" not in status
+
+
+@contextmanager
+def database_down() -> Iterator[None]:
+    """The worklist's database cannot be had: by its name on PostgreSQL, its table on SQLite."""
+    name = connection.settings_dict["NAME"]
+    if connection.vendor == "sqlite":
+        table = "worklist_scheduledprocedurestep"
+        away, back = (
+            f"ALTER TABLE {a} RENAME TO {b}" for a, b in ((table, "gone"), ("gone", table))
+        )
+
+        def run(statement: str) -> None:
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+    else:
+        away, back = (
+            f'ALTER DATABASE "{a}" RENAME TO "{b}"'
+            for a, b in ((name, f"{name}_gone"), (f"{name}_gone", name))
+        )
+        server_of = {
+            ours: connection.settings_dict[theirs]
+            for ours, theirs in (
+                ("host", "HOST"),
+                ("port", "PORT"),
+                ("user", "USER"),
+                ("password", "PASSWORD"),
+            )
+            if connection.settings_dict[theirs]
+        }
+
+        def run(statement: str) -> None:
+            with psycopg.connect(dbname="postgres", autocommit=True, **server_of) as own:
+                own.execute(statement)
+
+    run(away)
+    connection.close()
+    try:
+        yield
+    finally:
+        run(back)
+
+
+def test_t24_a_database_that_is_down_is_said_so_until_it_is_back(assoc: Association) -> None:
+    step(ScheduledProcedureStepID="S1")
+    connection.close()
+    with database_down():
+        for _ in range(2):
+            reply = network.ask(assoc, query())
+            assert (reply.pendings, reply.final.Status) == ((), 0xA700)
+            assert reply.final.ErrorComment == "Worklist database unavailable, retry later"
+    assert found(assoc) == "S1"
+
+
+def test_more_matches_than_the_limit_are_refused_without_a_row(
+    assoc: Association, settings: Any
+) -> None:
+    settings.DICOM_MATCH_LIMIT = 3
+    for step_id in "abc":
+        step(ScheduledProcedureStepID=step_id)
+    assert found(assoc) == "a b c"
+    step(ScheduledProcedureStepID="d")
+    for name in ("", "müll*"):
+        reply = network.ask(assoc, query(PatientName=name))
+        assert (reply.pendings, reply.final.Status) == ((), 0xA700)
+        assert "limit 3: narrow the query" in reply.final.ErrorComment
 
 
 # --- T25: cancel ----------------------------------------------------------------------------------

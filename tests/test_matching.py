@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ DATE = attributes.find(_STEP, "ScheduledProcedureStepStartDate")
 TIME = attributes.find(_STEP, "ScheduledProcedureStepStartTime")
 
 
-def matches(attribute: Attribute, stored: object, key: str) -> bool:
+def matches(attribute: Attribute, stored: Any, key: str) -> bool:
     held = () if stored is None else stored if isinstance(stored, tuple) else (stored,)
     condition = matching.condition(attribute, key)
     return condition is None or condition.matches(Item({attribute: held}, {}))
@@ -151,7 +152,10 @@ def test_two_ranges_are_one_interval(
 ) -> None:
     interval = matching.combined(DATE, TIME, dates=dates, times=times)
     assert interval is not None
-    held = {DATE: (dt.date(2026, 7, date),), TIME: (dt.time.fromisoformat(time),)}
+    held: dict[Attribute, Any] = {
+        DATE: (dt.date(2026, 7, date),),
+        TIME: (dt.time.fromisoformat(time),),
+    }
     assert interval.matches(Item(held, {})) is expected
 
 

@@ -5,10 +5,11 @@ import django.contrib.auth.validators
 import django.core.validators
 import django.db.models.deletion
 import django.utils.timezone
+from django.db import migrations, models
+
 import worklist.models.fields
 import worklist.models.orders
 import worklist.models.people
-from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
