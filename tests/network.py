@@ -23,6 +23,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_data_element
 from pydicom.multival import MultiValue
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.valuerep import PersonName
 from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.sop_class import ModalityWorklistInformationFind
@@ -130,12 +131,21 @@ class _Encoder:
         return value + (b"\0" if key.vr in ("OB", "UI") else b" ") * (len(value) % 2)
 
     def text(self, key: Key) -> bytes:
+        if key.vr == "PN":
+            value = b"\\".join(map(self.name, key.values))
+            value += b" " * (len(value) % 2)
+            return self.header(key, len(value)) + value
         fp = DicomBytesIO()
         fp.is_little_endian, fp.is_implicit_VR = True, not self.is_explicit
         value = list(key.values) if len(key.values) > 1 else "".join(key.values)
         element = DataElement(key.tag, key.vr, value, validation_mode=config.IGNORE)
         write_data_element(fp, element, self.encodings)
         return fp.getvalue()
+
+    def name(self, name: str) -> bytes:
+        """A name with all of its "=": pydicom's writer drops those at the end."""
+        stripped = name.rstrip("=")
+        return PersonName(stripped).encode(self.encodings) + b"=" * (len(name) - len(stripped))
 
     def sequence(self, key: Key) -> bytes:
         items = b"".join(map(self.item, key.values))
