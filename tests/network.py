@@ -132,9 +132,9 @@ class _Encoder:
 
     def text(self, key: Key) -> bytes:
         if key.vr == "PN":
-            value = b"\\".join(map(self.name, key.values))
-            value += b" " * (len(value) % 2)
-            return self.header(key, len(value)) + value
+            names = b"\\".join(map(self.name, key.values))
+            names += b" " * (len(names) % 2)
+            return self.header(key, len(names)) + names
         fp = DicomBytesIO()
         fp.is_little_endian, fp.is_implicit_VR = True, not self.is_explicit
         value = list(key.values) if len(key.values) > 1 else "".join(key.values)
