@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from django.conf import settings
+from django.contrib import admin
+
 from worklist.admin import accounts, catalogue, orders, patients, trail
+
+admin.site.site_header = settings.SITE_NAME
+admin.site.site_title = settings.SITE_NAME
+admin.site.index_title = "Set-up"
 
 __all__ = ["accounts", "catalogue", "orders", "patients", "trail"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 from django.contrib import admin
@@ -94,17 +95,17 @@ class StepProtocolCodeInline(OrderedInline):
 @admin.register(ScheduledProcedureStep)
 class StepAdmin(SignedAdmin):
     list_display = (
-        "start_date",
-        "start_time",
+        "day",
+        "time",
         "modality",
         "patient",
-        "description",
+        "exam",
         "station_list",
-        "status",
-        "accession_number",
-        "step_id",
+        "state",
+        "accession",
+        "step",
     )
-    list_display_links = ("start_date", "start_time")
+    list_display_links = ("day", "time")
     list_filter = ("status", "modality", "stations", "start_date")
     list_select_related = ("requested_procedure__request__patient",)
     date_hierarchy = "start_date"
@@ -127,12 +128,35 @@ class StepAdmin(SignedAdmin):
     def patient(self, step: ScheduledProcedureStep) -> Patient:
         return step.requested_procedure.request.patient
 
+    # Short headings: the names of the attributes are wider than their values.
+    @admin.display(description="date", ordering="start_date")
+    def day(self, step: ScheduledProcedureStep) -> dt.date:
+        return step.start_date
+
+    @admin.display(description="time", ordering="start_time")
+    def time(self, step: ScheduledProcedureStep) -> str:
+        return f"{step.start_time:%H:%M}"
+
+    @admin.display(description="description", ordering="description")
+    def exam(self, step: ScheduledProcedureStep) -> str:
+        return step.description
+
+    @admin.display(description="status", ordering="status")
+    def state(self, step: ScheduledProcedureStep) -> str:
+        return step.get_status_display()
+
+    @admin.display(description="step ID", ordering="step_id")
+    def step(self, step: ScheduledProcedureStep) -> str:
+        return step.step_id
+
     @admin.display(description="stations")
     def station_list(self, step: ScheduledProcedureStep) -> str:
         return ", ".join(row.station.ae_title for row in step.stepstation_set.all())
 
-    @admin.display(ordering="requested_procedure__request__accession_number")
-    def accession_number(self, step: ScheduledProcedureStep) -> str:
+    @admin.display(
+        description="accession", ordering="requested_procedure__request__accession_number"
+    )
+    def accession(self, step: ScheduledProcedureStep) -> str:
         return step.requested_procedure.request.accession_number
 
     def write(self, obj: ScheduledProcedureStep, *, lists: Lists, by: Actor) -> None:
