@@ -172,7 +172,7 @@ _MANDATORY = frozenset(
 )
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Worklist:
     """The rows of a worklist; what is not named by a keyword is a position among other rows."""
 
@@ -180,6 +180,10 @@ class Worklist:
     requests: tuple[Row, ...]
     procedures: tuple[Row, ...]
     steps: tuple[Row, ...]
+
+    def __repr__(self) -> str:
+        """Short, since Hypothesis shows what it drew and the rows would fill pages."""
+        return f"<Worklist of {len(self.steps)} steps>"
 
     def entries(self) -> list[Row]:
         """The entries as the oracle reads them, in the order of the steps."""
@@ -401,12 +405,15 @@ class Key:
     values: tuple[Any, ...] = ()
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Query:
     """A request Identifier, in ascending order of tags, and how its sequences are encoded."""
 
     keys: tuple[Key, ...]
     has_undefined_lengths: bool = False
+
+    def __repr__(self) -> str:
+        return f"<Query of {len(self.keys)} keys>"
 
     @property
     def character_set(self) -> tuple[str, ...]:
