@@ -8,14 +8,13 @@ ISO 2022 IR 58 (PS3.5 6.1.2.5, Annex K). Pure: no database, no network.
 from __future__ import annotations
 
 import re
-import warnings
 from functools import lru_cache
 
 from pydicom.charset import (
+    CODES_TO_ENCODINGS,
+    ENCODINGS_TO_CODES,
     STAND_ALONE_ENCODINGS,
     convert_encodings,
-    decode_bytes,
-    encode_string,
     python_encoding,
 )
 
@@ -29,15 +28,14 @@ DEFAULT: CharacterSet = ()
 UNICODE: CharacterSet = ("ISO_IR 192",)
 
 _ASCII_TERMS = ("", "ISO_IR 6", "ISO 2022 IR 6")
-_GB2312_TERM = "ISO 2022 IR 58"
-_GB2312_ESCAPE = b"\x1b$)A"
-# Sets that take the place of ASCII in G0: it is called back before a delimiter.
-_G0_TERMS = ("ISO 2022 IR 87", "ISO 2022 IR 159")
+# JIS X 0208 and 0212 take the place of ASCII in G0: it is called back before a delimiter.
+_G0_ESCAPES = (b"\x1b$B", b"\x1b$(D")
 _ASCII_ESCAPE = b"\x1b(B"
 _PN_DELIMITERS = frozenset(b"^=\\")
 _TEXT_DELIMITERS = frozenset(b"\r\n\t\f\\")
 # An escape sequence to the end of what it governs.
 _RUN = re.compile(r"[\x00-\x7f]+|[^\x00-\x7f]+")
+_ESCAPE = re.compile(rb"\x1b(?:\$?[()-].|\$.)")
 _SEGMENT = re.compile(rb"\x1b[^\x1b]*|[^\x1b]+")
 
 
@@ -84,20 +82,24 @@ def decode(value: bytes, terms: CharacterSet, vr: str = "LO") -> str:
 def _decode_extended(value: bytes, terms: CharacterSet, vr: str) -> str:
     """ISO 2022 code extensions (PS3.5 6.1.2.5.3)."""
     delimiters = _PN_DELIMITERS if vr == "PN" else _TEXT_DELIMITERS
+    first = "ascii" if terms[0] in _ASCII_TERMS else _codecs(terms)[0]
     text = []
     for segment in _SEGMENT.findall(value):
-        if segment.startswith(_GB2312_ESCAPE) and _GB2312_TERM in terms:
-            text.append(segment[len(_GB2312_ESCAPE) :].decode("gb2312"))
-            continue
-        if not segment.startswith(b"\x1b") and terms[0] in _ASCII_TERMS:
-            text.append(segment.decode("ascii"))
-            continue
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            decoded = decode_bytes(segment, list(_codecs(terms)), set(delimiters))
-        if "\ufffd" in decoded or "\x1b" in decoded:
-            raise ValueError("unknown escape sequence")
-        text.append(decoded)
+        escape = segment[: 4 if segment.startswith((b"\x1b$(", b"\x1b$)")) else 3]
+        if not segment.startswith(b"\x1b"):
+            text.append(segment.decode(first))
+        elif escape == _ASCII_ESCAPE:
+            text.append(segment[3:].decode("ascii"))
+        elif CODES_TO_ENCODINGS.get(escape) not in _codecs(terms):
+            raise ValueError("an escape sequence of a set that is not declared")
+        elif escape in _G0_ESCAPES:
+            text.append(segment.decode(CODES_TO_ENCODINGS[escape]))
+        else:
+            extended = segment[len(escape) :]
+            # A delimiter calls the first set back.
+            end = next((i for i, byte in enumerate(extended) if byte in delimiters), len(extended))
+            text.append(extended[:end].decode(CODES_TO_ENCODINGS[escape]))
+            text.append(extended[end:].decode(first))
     return "".join(text)
 
 
@@ -132,43 +134,54 @@ def encode(text: str, terms: CharacterSet, vr: str = "LO") -> bytes:
 
 
 def _encode_part(text: str, terms: CharacterSet) -> bytes:
-    if text.isascii():
-        return text.encode("ascii")
-    codecs = _codecs(terms)
-    if len(codecs) == 1:
-        if codecs[0] == "shift_jis":
-            # ISO_IR 13 is JIS X 0201: one byte a character.
-            encoded = text.encode("shift_jis")
-            if len(encoded) != len(text):
-                raise ValueError("a character is not in JIS X 0201")
-            return encoded
-        return text.encode(codecs[0])
-    if terms[0] in _ASCII_TERMS:
-        # pydicom's default repertoire is Latin-1: no letter of it may go without its escape.
-        return b"".join(
-            run.encode("ascii") if run.isascii() else _encode_run(run, terms[1:])
-            for run in _RUN.findall(text)
-        )
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    """A text that no delimiter divides, in runs of one set each."""
+    if len(terms) == 1:
+        return _encode_plain(text, terms[0])
+    encoded = b""
+    is_extended = False
+    for run in _RUN.findall(text):
+        if run.isascii():
+            encoded += run.encode("ascii")
+            continue
         try:
-            return encode_string(text, list(codecs))
-        except UserWarning:
-            raise ValueError("a character is in none of the sets") from None
+            if terms[0] in _ASCII_TERMS:
+                # pydicom's default repertoire is Latin-1: its letters need an escape here.
+                raise ValueError("not ASCII")
+            plain = _encode_plain(run, terms[0])
+            encoded += (ENCODINGS_TO_CODES[_codecs(terms)[0]] if is_extended else b"") + plain
+        except ValueError:
+            encoded += _encode_run(run, terms[1:], back=_back(terms[0]))
+            is_extended = True
+    return encoded
 
 
-def _encode_run(text: str, terms: CharacterSet) -> bytes:
+def _back(first: str) -> bytes:
+    """The escape that calls the first set back to G0 (PS3.5 H.3: JIS X 0201 has its own)."""
+    return b"\x1b(J" if first == "ISO 2022 IR 13" else _ASCII_ESCAPE
+
+
+def _encode_plain(text: str, term: str) -> bytes:
+    """The text in one set, without an escape sequence."""
+    encoded = text.encode(python_encoding[term])
+    if python_encoding[term] == "shift_jis" and len(encoded) != len(text):
+        # ISO_IR 13 is JIS X 0201: one byte a character.
+        raise ValueError("a character is not in JIS X 0201")
+    return encoded
+
+
+def _encode_run(text: str, terms: CharacterSet, *, back: bytes) -> bytes:
     """Letters beyond ASCII in the first of these sets that has them all, its escape before them."""
     for term in terms:
         try:
-            if term == _GB2312_TERM:
-                return _GB2312_ESCAPE + text.encode("gb2312")
-            with warnings.catch_warnings():
-                warnings.simplefilter("error")
-                encoded = encode_string(text, ["ascii", python_encoding[term]])
-            return encoded + _ASCII_ESCAPE if term in _G0_TERMS else encoded
-        except (UnicodeError, UserWarning):
+            encoded = _encode_plain(text, term)
+        except ValueError:
             continue
+        escape = ENCODINGS_TO_CODES[python_encoding[term]]
+        if escape not in _G0_ESCAPES:
+            return escape + encoded
+        # Python's codec writes the escapes itself, those of other sets too.
+        if set(_ESCAPE.findall(encoded)) == {escape, _ASCII_ESCAPE}:
+            return encoded.removesuffix(_ASCII_ESCAPE) + back
     raise ValueError("a character is in none of the sets")
 
 
