@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dicomscp import character_set, matching
-from dicomscp.character_set import CharacterSet
+from dicomscp import matching
 from dicomscp.identifier import SPECIFIC_CHARACTER_SET, TIMEZONE_OFFSET_FROM_UTC, Element
 from dicomscp.matching import AnyItem, Condition
 from dicomscp.status import IDENTIFIER_DOES_NOT_MATCH, PENDING, PENDING_WARNING, Refusal
-from worklist import attributes
+from worklist import attributes, character_set
 from worklist.attributes import Attribute
+from worklist.character_set import CharacterSet
 
 _STEP = attributes.find("ScheduledProcedureStepSequence")
 _START_DATE = attributes.find("ScheduledProcedureStepSequence", "ScheduledProcedureStepStartDate")

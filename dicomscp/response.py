@@ -13,7 +13,11 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.tag import Tag
 
-from dicomscp.character_set import (
+from dicomscp.matching import Item
+from dicomscp.plan import QueryPlan, Return
+from worklist import values
+from worklist.attributes import Attribute
+from worklist.character_set import (
     DEFAULT,
     GOVERNED_VRS,
     UNICODE,
@@ -22,10 +26,6 @@ from dicomscp.character_set import (
     fits,
     is_supported,
 )
-from dicomscp.matching import Item
-from dicomscp.plan import QueryPlan, Return
-from worklist import values
-from worklist.attributes import Attribute
 from worklist.values import Value
 
 

@@ -26,9 +26,9 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset, write_file_meta_info
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from dicomscp import character_set, identifier
+from dicomscp import identifier
 from dicomscp.status import Refusal
-from worklist import attributes, values
+from worklist import attributes, character_set, values
 from worklist.attributes import Attribute
 
 SUFFIXES = (".wl", ".dcm", ".json")

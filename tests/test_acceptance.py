@@ -35,13 +35,14 @@ from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 from pynetdicom.sop_class import ModalityWorklistInformationFind, Verification
 
-from dicomscp import character_set, find, handlers, plan, server
+from dicomscp import find, handlers, plan, server
 from dicomscp.server import WorklistScp
 from tests import network, tools
 from tests.cast import DAY, YAMADA, code, step
 from tests.network import Reply
 from tests.oracle import tag_of
 from tests.strategies import Key, Query
+from worklist import character_set
 from worklist.models import Code, ImagingServiceRequest, Patient, ScheduledProcedureStep
 
 pytestmark = pytest.mark.django_db(transaction=True)

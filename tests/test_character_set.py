@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydicom.charset import convert_encodings
 from pydicom.valuerep import PersonName
 
-from dicomscp import character_set
+from worklist import character_set
 
 KANJI = "Yamada^Tarou=山田^太郎=やまだ^たろう"
 HANGUL = "Hong^Gildong=洪^吉洞=홍^길동"

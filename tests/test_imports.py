@@ -21,7 +21,7 @@ PURE = (
     "dicomscp/scope.py",
     "dicomscp/response.py",
     "dicomscp/status.py",
-    "dicomscp/character_set.py",
+    "worklist/character_set.py",
     "dicomscp/conformance.py",
 )
 SPEAKS_DICOM = (
@@ -83,7 +83,7 @@ RULES = (
             "dicomscp.matching",
             "dicomscp.plan",
             "dicomscp.status",
-            "dicomscp.character_set",
+            "worklist.character_set",
         ),
     ),
     Rule("pynetdicom.apps is imported nowhere", ("",), ("pynetdicom.apps",)),

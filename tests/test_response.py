@@ -9,10 +9,10 @@ import pytest
 from pydicom.dataset import Dataset
 from pynetdicom.dsutils import encode
 
-from dicomscp import character_set, identifier, plan, response
+from dicomscp import identifier, plan, response
 from dicomscp.identifier import Element
 from dicomscp.matching import Item
-from worklist import attributes
+from worklist import attributes, character_set
 from worklist.attributes import Attribute
 from worklist.values import Value
 

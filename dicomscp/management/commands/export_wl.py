@@ -12,9 +12,9 @@ from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
 from dicomscp import find, plan, response, wl_files
-from dicomscp.character_set import DEFAULT
 from dicomscp.matching import AnyItem, Between
 from worklist import attributes
+from worklist.character_set import DEFAULT
 from worklist.models import ScheduledProcedureStep
 
 _START_DATE = attributes.find(wl_files.STEPS.keyword, "ScheduledProcedureStepStartDate")
