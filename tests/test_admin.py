@@ -18,9 +18,12 @@ from worklist.admin.signed import SignedAdmin
 from worklist.audit import trail
 from worklist.audit.models import AuditEvent
 from worklist.models import (
+    ClosedDay,
     Code,
     Counter,
     ImagingServiceRequest,
+    OpeningHours,
+    OrderSet,
     Patient,
     ProcedureType,
     RequestedProcedure,
@@ -33,8 +36,11 @@ from worklist.models import (
 pytestmark = pytest.mark.django_db
 
 WRITABLE = (
+    ClosedDay,
     Code,
     ImagingServiceRequest,
+    OpeningHours,
+    OrderSet,
     Patient,
     ProcedureType,
     RequestedProcedure,
@@ -108,6 +114,12 @@ def fill(number: int) -> None:
     book(patient(f"P{number}"), stations=[where], codes=[made])
     kind = ProcedureType(code=f"K{number}", description="CT", modality="CT", default_station=where)
     trail.save(kind, by=actor, lists={"protocol_codes": [made], "allowed_stations": [where]})
+    trail.save(OpeningHours(name=f"H{number}"), by=actor)
+    closed = ClosedDay(day=DAY + dt.timedelta(days=number), station=where)
+    trail.save(closed, by=actor)
+    trail.save(
+        OrderSet(code=f"O{number}", name="Trauma"), by=actor, lists={"procedure_types": [kind]}
+    )
     trail.save(Group(name=f"G{number}"), by=actor, lists={"permissions": []})
     trail.save(User(username=f"u{number}"), by=actor)
     Counter.objects.create(name=f"n{number}")
@@ -441,7 +453,7 @@ def test_groups_of_an_account_are_signed_for(boss: Client) -> None:
     ines = User(username="ines")
     ines.set_password("Quiet-Lake-19")
     trail.save(ines, by=actor)
-    group = Group(name="Clerk")
+    group = Group(name="Night shift")
     trail.save(group, by=actor)
     page = url(User, "change", ines.pk)
     data = {
@@ -453,7 +465,7 @@ def test_groups_of_an_account_are_signed_for(boss: Client) -> None:
     }
     response = boss.post(page, data)
     assert response.status_code == 302, errors(response)
-    assert last().after["groups"] == ["Clerk"]
+    assert last().after["groups"] == ["Night shift"]
     assert list(User.objects.get(username="ines").groups.all()) == [group]
 
 

@@ -41,8 +41,9 @@ def test_change_holds_what_changed_alone() -> None:
 
 def test_nothing_changed_nothing_signed() -> None:
     anna = patient()
+    events = AuditEvent.objects.count()
     assert trail.save(anna, by=actor) is None
-    assert AuditEvent.objects.count() == 1
+    assert AuditEvent.objects.count() == events
 
 
 def test_lists_stand_in_their_order() -> None:
@@ -93,7 +94,8 @@ def test_many_rows_have_an_event_each() -> None:
     trail.insert_many(rows, by=actor)
     assert Patient.objects.filter(search__contains="bulk").count() == 3
     keys = {str(key) for key in Patient.objects.values_list("pk", flat=True)}
-    assert set(AuditEvent.objects.values_list("object_id", flat=True)) == keys
+    signed = AuditEvent.objects.filter(model="worklist.patient")
+    assert set(signed.values_list("object_id", flat=True)) == keys
 
 
 def test_password_is_signed_for_and_never_shown() -> None:
@@ -109,13 +111,13 @@ def test_password_is_signed_for_and_never_shown() -> None:
 
 
 def test_groups_and_permissions_are_signed_for() -> None:
-    group = Group(name="Clerk")
+    group = Group(name="Night shift")
     may = Permission.objects.get(codename="view_patient")
     trail.save(group, by=actor, lists={"permissions": [may]})
     assert last().after["permissions"] == [str(may)]
     user = User(username="ines")
     trail.save(user, by=actor, lists={"groups": [group]})
-    assert last().after["groups"] == ["Clerk"]
+    assert last().after["groups"] == ["Night shift"]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -139,3 +141,39 @@ def test_two_writers_sign_one_after_the_other() -> None:
     first, second = AuditEvent.objects.filter(action="change").order_by("id")
     assert first.before == {"name": "Müller^Anna"}
     assert second.before == first.after
+
+
+def test_each_change_counts_the_version_up_whoever_made_it() -> None:
+    anna = patient()
+    stale = Patient.objects.get(pk=anna.pk)
+    for name in ("Meier^Anna", "Huber^Anna"):
+        anna.name = name
+        trail.save(anna, by=actor)
+    stale.sex = "F"
+    trail.save(stale, by=actor)
+    trail.save(stale, by=actor)
+    assert (anna.version, stale.version) == (3, 4)
+    assert Patient.objects.get(pk=anna.pk).version == 4
+
+
+def test_a_change_of_a_list_counts_the_version_up() -> None:
+    step = book(patient(), stations=[station()])
+    trail.save(step, by=actor, lists={"stations": [station()]})
+    assert step.version == 1
+    trail.save(step, by=actor, lists={"stations": [station("MR1")]})
+    assert step.version == 2
+
+
+def test_a_reason_is_signed_with_the_write() -> None:
+    anna = patient()
+    anna.sex = "F"
+    trail.save(anna, by=actor, reason="Told so at the desk")
+    assert last().reason == "Told so at the desk"
+
+
+def test_a_look_is_signed_without_what_was_seen() -> None:
+    anna = patient()
+    trail.note("view", anna, by=actor)
+    assert (last().action, last().object_id, last().after) == ("view", str(anna.pk), {})
+    trail.note("export", by=actor, label="exams.csv", details={"day": "2026-11-23", "rows": 3})
+    assert (last().model, last().after) == ("", {"day": "2026-11-23", "rows": 3})

@@ -163,7 +163,7 @@ def test_imports_point_down(rule: Rule) -> None:
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("worklist/scheduling.py", "from dicomscp import status"),
+        ("worklist/scheduling/orders.py", "from dicomscp import status"),
         ("worklist/models/orders.py", "def later():\n    import dicomscp.status"),
         ("worklist/audit/trail.py", "from worklist import models"),
         ("worklist/audit/trail.py", "from worklist.models import Patient"),

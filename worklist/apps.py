@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class WorklistConfig(AppConfig):
@@ -8,4 +9,7 @@ class WorklistConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from worklist import checks  # noqa: F401  registers the system checks
+        from worklist import checks, roles  # noqa: F401  checks registers the system checks
+
+        # Permissions are made by a receiver of the same signal, of an app that stands before.
+        post_migrate.connect(roles.synchronise, sender=self)

@@ -202,6 +202,7 @@ def own_environment(places: Places) -> dict[str, str]:
         "DJANGO_SETTINGS_MODULE": "worklist.settings",
         "ALLOWED_HOSTS": ",".join(hosts),
         "HTTPS": "0",
+        "DEMO": "1",
         "AE_TITLE": AE_TITLE,
         "WEB_BIND": f"{places.web_host}:{places.web_port}",
         "DICOM_BIND": places.dicom_host,

@@ -85,9 +85,9 @@ TOMORROW = (
     ("10:00", "D1007", "XRCHEST", "", "SCHEDULED", "ROUTINE"),
 )
 
-# Username, first name, last name; the password is the name and "-demo".
+# Username, first name, last name, role; the password is the name and "-demo".
 ACCOUNTS = (
-    ("clerk", "Ines", "Clerk"),
-    ("technologist", "Tom", "Technologist"),
-    ("admin", "Ada", "Admin"),
+    ("clerk", "Ines", "Clerk", "Clerk"),
+    ("technologist", "Tom", "Technologist", "Technologist"),
+    ("admin", "Ada", "Admin", "Administrator"),
 )

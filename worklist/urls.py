@@ -3,13 +3,38 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from django.contrib.auth.views import LogoutView
 from django.urls import path
 from django.views.generic import RedirectView
 
 from worklist.health import healthz
+from worklist.roles import needs
+from worklist.views import account
 
 urlpatterns = [
-    path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("", needs()(RedirectView.as_view(pattern_name="admin:index")), name="home"),
+    # Account
+    path("sign-in/", account.SignInView.as_view(), name="sign-in"),
+    path("sign-out/", needs()(LogoutView.as_view()), name="sign-out"),
+    path("switch-user/", account.switch_user, name="switch-user"),
+    path("stay/", account.stay, name="stay"),
+    path("language/", account.language, name="language"),
+    path("preferences/", account.preferences, name="preferences"),
+    path("password/", account.PasswordView.as_view(), name="password"),
+    # Board
+    # Booking
+    # Exams
+    # Patients
+    # Set-up
+    # Print and export
+    # Audit
+    # Administration and health
+    path("admin/login/", RedirectView.as_view(pattern_name="sign-in", query_string=True)),
     path("admin/", admin.site.urls),
     path("healthz", healthz),
 ]
+
+handler400 = "worklist.views.errors.bad_request"
+handler403 = "worklist.views.errors.permission_denied"
+handler404 = "worklist.views.errors.not_found"
+handler500 = "worklist.views.errors.server_error"

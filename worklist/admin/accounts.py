@@ -10,7 +10,8 @@ from django.contrib.auth.forms import AdminPasswordChangeForm
 from django.contrib.auth.models import Group
 from django.http import HttpRequest
 
-from worklist.admin.signed import SignedAdmin, actor
+from worklist.actor import actor
+from worklist.admin.signed import SignedAdmin
 from worklist.audit import trail
 from worklist.models import User
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 from django.contrib import admin
 
 from worklist.admin.signed import OrderedInline, SignedAdmin
-from worklist.models import Code, ProcedureType, ProcedureTypeCode, Station
+from worklist.models import (
+    ClosedDay,
+    Code,
+    OpeningHours,
+    OrderSet,
+    OrderSetItem,
+    ProcedureType,
+    ProcedureTypeCode,
+    Station,
+)
 
 
 @admin.register(Code)
@@ -17,8 +26,8 @@ class CodeAdmin(SignedAdmin):
 
 @admin.register(Station)
 class StationAdmin(SignedAdmin):
-    list_display = ("ae_title", "name", "modality", "location")
-    list_filter = ("modality",)
+    list_display = ("ae_title", "name", "modality", "location", "is_active")
+    list_filter = ("modality", "is_active")
     search_fields = ("ae_title", "name", "modality", "location")
 
 
@@ -31,9 +40,41 @@ class ProcedureTypeCodeInline(OrderedInline):
 
 @admin.register(ProcedureType)
 class ProcedureTypeAdmin(SignedAdmin):
-    list_display = ("description", "code", "modality", "minutes", "default_station")
-    list_filter = ("modality",)
+    list_display = ("description", "code", "modality", "minutes", "default_station", "is_active")
+    list_filter = ("modality", "is_active")
     list_select_related = ("default_station",)
     search_fields = ("code", "description")
     autocomplete_fields = ("requested_procedure_code", "default_station", "allowed_stations")
     inlines = (ProcedureTypeCodeInline,)
+
+
+@admin.register(OpeningHours)
+class OpeningHoursAdmin(SignedAdmin):
+    """The name alone: a week is edited on a page of its own."""
+
+    list_display = ("name",)
+    search_fields = ("name",)
+
+
+@admin.register(ClosedDay)
+class ClosedDayAdmin(SignedAdmin):
+    list_display = ("day", "reason", "station")
+    list_filter = ("station",)
+    list_select_related = ("station",)
+    search_fields = ("reason",)
+    autocomplete_fields = ("station",)
+
+
+class OrderSetItemInline(OrderedInline):
+    model = OrderSetItem
+    fields = ("position", "procedure_type")
+    autocomplete_fields = ("procedure_type",)
+    verbose_name = "procedure"
+
+
+@admin.register(OrderSet)
+class OrderSetAdmin(SignedAdmin):
+    list_display = ("name", "code", "is_active")
+    list_filter = ("is_active",)
+    search_fields = ("code", "name")
+    inlines = (OrderSetItemInline,)

@@ -5,7 +5,6 @@ No model of the worklist is named here.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,25 +19,13 @@ from django.db.models.functions import Upper
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from worklist import values
+from worklist.actor import actor
 from worklist.audit import trail
 from worklist.audit.models import AuditEvent
 from worklist.audit.trail import Actor
 
 Lists = Mapping[str, Sequence[models.Model]]
 _EVENTS_PER_PAGE = 50
-
-
-def actor(request: HttpRequest) -> Actor:
-    """Who signs what this request writes."""
-    return Actor(request.user.get_username(), _address(request))
-
-
-def _address(request: HttpRequest) -> str | None:
-    try:
-        # Behind a unix socket there is none.
-        return str(ipaddress.ip_address(request.META.get("REMOTE_ADDR", "")))
-    except ValueError:
-        return None
 
 
 class SignedAdmin(admin.ModelAdmin):
@@ -156,7 +143,7 @@ class OrderedForm(forms.ModelForm):
         required=False,
         min_value=0,
         max_value=999,
-        widget=forms.NumberInput(attrs={"style": "width: 4em"}),
+        widget=forms.NumberInput(attrs={"class": "order"}),
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeAlias
 
 from django.db import models, transaction
+from django.utils import timezone
 
 from worklist.audit.models import AuditEvent
 
@@ -30,25 +31,64 @@ _Many: TypeAlias = "models.ManyToManyField[Any, Any]"
 
 
 def save(
-    obj: models.Model, *, by: Actor, lists: Mapping[str, Sequence[models.Model]] | None = None
+    obj: models.Model,
+    *,
+    by: Actor,
+    lists: Mapping[str, Sequence[models.Model]] | None = None,
+    reason: str = "",
 ) -> AuditEvent | None:
     """Write a row, and the ordered related rows named in `lists`, and sign it.
 
-    Answers None and signs nothing when nothing changed. The row is validated by the caller.
+    Answers None and writes nothing when nothing changed. The row is validated by the caller. A row
+    that has a `version` counts it up with each change.
     """
     with transaction.atomic():
-        before = _stored(obj)
+        row = _locked(obj)
+        before = snapshot(row) if row is not None else None
+        wanted = snapshot(obj, lists=False) | {
+            name: [str(each) for each in _in_order(obj, name, related)]
+            for name, related in (lists or {}).items()
+        }
+        if before is not None and all(before.get(name) == wanted[name] for name in wanted):
+            return None
+        if row is not None and hasattr(row, "version"):
+            # The version counts the changes of the row, whichever of them `obj` has seen.
+            obj.version = row.version + 1  # type: ignore[attr-defined]
+            obj.changed_at = timezone.now()  # type: ignore[attr-defined]
         obj.save()
         for name, related in (lists or {}).items():
             _set_list(obj, name, related)
-        return _sign("change" if before is not None else "create", obj, before or {}, by=by)
+        action = "change" if before is not None else "create"
+        return _sign(action, obj, before or {}, by=by, reason=reason)
 
 
-def delete(obj: models.Model, *, by: Actor) -> AuditEvent:
+def note(
+    action: str,
+    obj: models.Model | None = None,
+    *,
+    by: Actor,
+    label: str = "",
+    details: Mapping[str, Any] | None = None,
+) -> AuditEvent:
+    """Sign a look: "view", "print", "export" or "sign-in". `details` are fit for JSON."""
+    event = AuditEvent(
+        actor=by.name[:150],
+        address=by.address,
+        action=action,
+        model=obj._meta.label_lower if obj else "",
+        object_id=str(obj.pk) if obj else "",
+        object_label=(label or (str(obj) if obj else ""))[:200],
+        after=dict(details or {}),
+    )
+    event.save(force_insert=True)
+    return event
+
+
+def delete(obj: models.Model, *, by: Actor, reason: str = "") -> AuditEvent:
     """Delete a row and sign it. Raises ProtectedError when other rows need it."""
     with transaction.atomic():
-        before = _stored(obj) or {}
-        event = _event("delete", obj, before, {}, by=by)
+        row = _locked(obj)
+        event = _event("delete", obj, snapshot(row) if row else {}, {}, by=by, reason=reason)
         obj.delete()
         event.save(force_insert=True)
         return event
@@ -121,10 +161,18 @@ def ordered(obj: models.Model, name: str) -> list[models.Model]:
     return [getattr(row, target) for row in rows.select_related(target)]
 
 
+def _in_order(
+    obj: models.Model, name: str, related: Sequence[models.Model]
+) -> Sequence[models.Model]:
+    """The related rows as `ordered` will give them back."""
+    if _has_position(_many(obj, name)[1]):
+        return related
+    return sorted(related, key=lambda row: row.pk)
+
+
 def _set_list(obj: models.Model, name: str, related: Sequence[models.Model]) -> None:
     field, through = _many(obj, name)
-    if not _has_position(through):
-        related = sorted(related, key=lambda row: row.pk)
+    related = _in_order(obj, name, related)
     if [row.pk for row in ordered(obj, name)] == [row.pk for row in related]:
         return
     through._default_manager.filter(**{field.m2m_field_name(): obj.pk}).delete()
@@ -148,17 +196,16 @@ def _has_position(through: type[models.Model]) -> bool:
     return any(field.name == "position" for field in through._meta.concrete_fields)
 
 
-def _stored(obj: models.Model) -> Snapshot | None:
-    """What the database holds of this row, locked until the transaction ends; None if it is new."""
+def _locked(obj: models.Model) -> Any:
+    """The row as the database holds it, locked until the transaction ends; None if it is new."""
     if obj.pk is None:
         return None
-    rows: Iterable[models.Model] = type(obj)._base_manager.select_for_update().filter(pk=obj.pk)
-    for row in rows:
-        return snapshot(row)
-    return None
+    return obj._meta.model._base_manager.select_for_update().filter(pk=obj.pk).first()
 
 
-def _sign(action: str, obj: models.Model, before: Snapshot, *, by: Actor) -> AuditEvent | None:
+def _sign(
+    action: str, obj: models.Model, before: Snapshot, *, by: Actor, reason: str
+) -> AuditEvent | None:
     after = snapshot(obj)
     if action == "change":
         changed = [name for name in after if after[name] != before.get(name)]
@@ -166,7 +213,7 @@ def _sign(action: str, obj: models.Model, before: Snapshot, *, by: Actor) -> Aud
             return None
         before = {name: before.get(name) for name in changed}
         after = {name: after[name] for name in changed}
-    event = _event(action, obj, before, after, by=by)
+    event = _event(action, obj, before, after, by=by, reason=reason)
     event.save(force_insert=True)
     return event
 
@@ -178,11 +225,13 @@ def _event(
     after: Snapshot,
     *,
     by: Actor,
+    reason: str = "",
 ) -> AuditEvent:
     return AuditEvent(
         actor=by.name[:150],
         address=by.address,
         action=action,
+        reason=reason[:200],
         model=obj._meta.label_lower,
         object_id=str(obj.pk),
         object_label=str(obj)[:200],

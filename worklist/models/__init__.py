@@ -5,7 +5,17 @@ Patient 1-n ImagingServiceRequest 1-n RequestedProcedure 1-n ScheduledProcedureS
 
 from __future__ import annotations
 
-from worklist.models.catalogue import Code, ProcedureType, ProcedureTypeCode, Station
+from worklist.models.catalogue import (
+    ClosedDay,
+    Code,
+    OpeningHours,
+    OpeningTime,
+    OrderSet,
+    OrderSetItem,
+    ProcedureType,
+    ProcedureTypeCode,
+    Station,
+)
 from worklist.models.counters import Counter
 from worklist.models.orders import (
     ImagingServiceRequest,
@@ -15,13 +25,21 @@ from worklist.models.orders import (
     StepStation,
     StepStatus,
 )
-from worklist.models.people import Patient, User
+from worklist.models.people import Patient, PatientMerge, User
+from worklist.models.submissions import FormSubmission
 
 __all__ = [
+    "ClosedDay",
     "Code",
     "Counter",
+    "FormSubmission",
     "ImagingServiceRequest",
+    "OpeningHours",
+    "OpeningTime",
+    "OrderSet",
+    "OrderSetItem",
     "Patient",
+    "PatientMerge",
     "ProcedureType",
     "ProcedureTypeCode",
     "RequestedProcedure",

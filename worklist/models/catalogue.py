@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from worklist.models.fields import DicomText
+from worklist.models.versions import Versioned
 
 
 class Code(models.Model):
@@ -45,25 +48,145 @@ class Code(models.Model):
         return f"{value} {self.scheme} {self.meaning}".strip()
 
 
-class Station(models.Model):
+class OpeningHours(Versioned):
+    """When scanners work: a week of opening times that several scanners may share."""
+
+    name = models.CharField(_("name"), max_length=64, unique=True)
+
+    class Meta:
+        ordering = ("name",)
+        verbose_name = verbose_name_plural = _("opening hours")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class OpeningTime(models.Model):
+    """An open stretch of one weekday (0 is Monday), wall-clock times; a break lies between two."""
+
+    hours = models.ForeignKey(OpeningHours, models.CASCADE, related_name="times")
+    weekday = models.PositiveSmallIntegerField()
+    opens = models.TimeField()
+    closes = models.TimeField()
+
+    class Meta:
+        ordering = ("weekday", "opens")
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(weekday__lte=6), name="worklist_openingtime_weekday"
+            ),
+            models.CheckConstraint(
+                condition=Q(closes__gt=F("opens")),
+                name="worklist_openingtime_closes_later",
+                violation_error_message=_("It closes before it opens."),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.weekday} {self.opens:%H:%M}-{self.closes:%H:%M}"
+
+
+def character_sets() -> list[tuple[str, str]]:
+    """PS3.3 C.12.1.1.2: what a scanner may be set to; "" leaves it to each request."""
+    return [
+        ("", gettext("As the scanner asks")),
+        ("ISO_IR 192", gettext("Unicode (ISO_IR 192)")),
+        ("ISO_IR 6", gettext("Plain letters only (ISO_IR 6)")),
+        ("ISO_IR 100", gettext("Western European (ISO_IR 100)")),
+        ("ISO_IR 101", gettext("Central European (ISO_IR 101)")),
+        ("ISO_IR 109", gettext("South European (ISO_IR 109)")),
+        ("ISO_IR 110", gettext("North European (ISO_IR 110)")),
+        ("ISO_IR 126", gettext("Greek (ISO_IR 126)")),
+        ("ISO_IR 127", gettext("Arabic (ISO_IR 127)")),
+        ("ISO_IR 138", gettext("Hebrew (ISO_IR 138)")),
+        ("ISO_IR 144", gettext("Cyrillic (ISO_IR 144)")),
+        ("ISO_IR 148", gettext("Turkish (ISO_IR 148)")),
+        ("ISO_IR 166", gettext("Thai (ISO_IR 166)")),
+        ("ISO_IR 13", gettext("Japanese half-width (ISO_IR 13)")),
+        ("\\ISO 2022 IR 87", gettext("Japanese (ISO 2022 IR 87)")),
+        ("\\ISO 2022 IR 149", gettext("Korean (ISO 2022 IR 149)")),
+        ("\\ISO 2022 IR 58", gettext("Simplified Chinese (ISO 2022 IR 58)")),
+        ("GB18030", gettext("Chinese (GB18030)")),
+        ("GBK", gettext("Chinese (GBK)")),
+    ]
+
+
+class Station(Versioned):
     """A scanner (or its console) that asks for its worklist under an AE title."""
 
     ae_title = DicomText("ScheduledStationAETitle", single=True, blank=False, unique=True)
     name = DicomText("ScheduledStationName", single=True)
     modality = DicomText("Modality")
     location = DicomText("ScheduledProcedureStepLocation")
+    is_active = models.BooleanField(
+        _("in use"), default=True, help_text=_("whether exams can be booked on it")
+    )
+    character_set = models.CharField(
+        _("character set"), max_length=32, blank=True, default="", choices=character_sets
+    )
+    opening_hours = models.ForeignKey(
+        OpeningHours,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="stations",
+        verbose_name=_("opening hours"),
+        help_text=_("none: always open"),
+    )
 
     class Meta:
         ordering = ("ae_title",)
         constraints = (
             models.CheckConstraint(condition=~Q(ae_title=""), name="worklist_station_ae_title"),
         )
+        permissions = (("manage_stations", "Can set up scanners, opening hours and closed days"),)
 
     def __str__(self) -> str:
         return f"{self.ae_title} {self.name}".strip()
 
+    @property
+    def friendly_name(self) -> str:
+        """What people call it."""
+        return self.name or self.ae_title
 
-class ProcedureType(models.Model):
+
+class ClosedDay(Versioned):
+    """A day on which one scanner, or all of them, do not work."""
+
+    day = models.DateField(_("day"))
+    reason = models.CharField(_("reason"), max_length=64, blank=True, default="")
+    station = models.ForeignKey(
+        Station,
+        models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="closed_days",
+        verbose_name=_("scanner"),
+        help_text=_("none: all scanners"),
+    )
+
+    class Meta:
+        ordering = ("day", "id")
+        constraints = (
+            models.UniqueConstraint(
+                fields=("day", "station"),
+                name="worklist_closedday_once",
+                violation_error_message=_("This day is closed already."),
+            ),
+            # To a database, unknown is never equal to unknown.
+            models.UniqueConstraint(
+                fields=("day",),
+                condition=Q(station=None),
+                name="worklist_closedday_once_for_all",
+                violation_error_message=_("This day is closed already."),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.day:%Y-%m-%d} {self.reason}".strip()
+
+
+class ProcedureType(Versioned):
     """One line of the catalogue: what a clerk chooses and what it fills in."""
 
     code = models.SlugField(max_length=16, unique=True, help_text="short name for booking")
@@ -85,9 +208,15 @@ class ProcedureType(models.Model):
         Station, blank=True, related_name="+", help_text="none: every station of the modality"
     )
     preparation = DicomText("RequestedProcedureComments", verbose_name="preparation text")
+    is_active = models.BooleanField(
+        _("in use"), default=True, help_text=_("whether it can be booked")
+    )
+    uses_contrast = models.BooleanField(_("uses a contrast agent"), default=False)
+    asks_pregnancy = models.BooleanField(_("asks for pregnancy"), default=False)
 
     class Meta:
         ordering = ("description", "id")
+        permissions = (("manage_catalogue", "Can set up procedures and order sets"),)
         constraints = (
             models.CheckConstraint(
                 condition=Q(minutes__gte=1, minutes__lte=24 * 60),
@@ -116,3 +245,39 @@ class ProcedureTypeCode(models.Model):
 
     def __str__(self) -> str:
         return str(self.code)
+
+
+class OrderSet(Versioned):
+    """One choice that books several procedures, each as a step of its own."""
+
+    code = models.SlugField(_("code"), max_length=16, unique=True)
+    name = models.CharField(_("name"), max_length=64)
+    is_active = models.BooleanField(_("in use"), default=True)
+    procedure_types = models.ManyToManyField(
+        ProcedureType, through="OrderSetItem", related_name="order_sets"
+    )
+
+    class Meta:
+        ordering = ("name", "id")
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.code})"
+
+
+class OrderSetItem(models.Model):
+    """A procedure of an order set, in the order in which it is booked."""
+
+    order_set = models.ForeignKey(OrderSet, models.CASCADE)
+    procedure_type = models.ForeignKey(ProcedureType, models.PROTECT)
+    position = models.PositiveSmallIntegerField()
+
+    class Meta:
+        ordering = ("position",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("order_set", "procedure_type"), name="worklist_ordersetitem_once"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return str(self.procedure_type)

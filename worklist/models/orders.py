@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from django.db import models
 from django.db.models import F, Q
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from worklist.models.catalogue import Code, Station
 from worklist.models.fields import (
@@ -13,9 +15,10 @@ from worklist.models.fields import (
     FoldedName,
 )
 from worklist.models.people import Patient
+from worklist.models.versions import Versioned
 
 
-class ImagingServiceRequest(models.Model):
+class ImagingServiceRequest(Versioned):
     """An order, with the visit during which it was placed; its accession number names it."""
 
     patient = models.ForeignKey(Patient, models.PROTECT, related_name="requests")
@@ -75,10 +78,16 @@ class ImagingServiceRequest(models.Model):
 
 def priorities() -> list[tuple[str, str]]:
     """PS3.3 C.4.11, the defined terms of Requested Procedure Priority."""
-    return [(term, term.capitalize()) for term in ("STAT", "HIGH", "ROUTINE", "MEDIUM", "LOW")]
+    return [
+        ("STAT", gettext("Emergency")),
+        ("HIGH", gettext("Urgent")),
+        ("ROUTINE", gettext("Routine")),
+        ("MEDIUM", gettext("Medium")),
+        ("LOW", gettext("Low")),
+    ]
 
 
-class RequestedProcedure(models.Model):
+class RequestedProcedure(Versioned):
     """One procedure of a request: becomes one study, under one Study Instance UID."""
 
     request = models.ForeignKey(ImagingServiceRequest, models.PROTECT, related_name="procedures")
@@ -117,21 +126,21 @@ class RequestedProcedure(models.Model):
 class StepStatus(models.TextChoices):
     """Scheduled Procedure Step Status: PS3.3 C.4.10's terms, and the ends that the field uses."""
 
-    SCHEDULED = "SCHEDULED", "Scheduled"
-    ARRIVED = "ARRIVED", "Arrived"
-    READY = "READY", "Ready"
-    STARTED = "STARTED", "Started"
-    DEPARTED = "DEPARTED", "Departed"
-    COMPLETED = "COMPLETED", "Completed"
-    DISCONTINUED = "DISCONTINUED", "Discontinued"
-    CANCELED = "CANCELED", "Canceled"
+    SCHEDULED = "SCHEDULED", _("Scheduled")
+    ARRIVED = "ARRIVED", _("Arrived")
+    READY = "READY", _("Ready")
+    STARTED = "STARTED", _("Started")
+    DEPARTED = "DEPARTED", _("Departed")
+    COMPLETED = "COMPLETED", _("Done")
+    DISCONTINUED = "DISCONTINUED", _("Stopped")
+    CANCELED = "CANCELED", _("Cancelled")
 
 
 def step_statuses() -> list[tuple[str, str]]:
-    return list(StepStatus.choices)
+    return [(value, str(label)) for value, label in StepStatus.choices]
 
 
-class ScheduledProcedureStep(models.Model):
+class ScheduledProcedureStep(Versioned):
     """One entry of the worklist: what is to be done to whom, when, on which stations.
 
     Start and end are wall-clock values of the site. The names of the stations stand with the step
@@ -171,6 +180,14 @@ class ScheduledProcedureStep(models.Model):
     class Meta:
         # The order of the answers (C.11).
         ordering = ("start_date", "start_time", "id")
+        permissions = (
+            ("schedule_exam", "Can book, amend and move exams"),
+            ("cancel_exam", "Can cancel exams"),
+            ("set_status", "Can say how far an exam is"),
+            ("step_back_status", "Can set a status back"),
+            ("override_conflict", "Can book on closed days and outside opening hours"),
+            ("export_exams", "Can download lists of exams"),
+        )
         constraints = (
             models.UniqueConstraint(
                 fields=("requested_procedure", "step_id"),

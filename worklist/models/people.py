@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.contrib.auth.models import AbstractUser
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
+from django.utils import timezone
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from worklist.models.fields import (
     DicomDate,
@@ -14,29 +18,51 @@ from worklist.models.fields import (
     FoldedName,
     SearchWords,
 )
+from worklist.models.versions import Versioned
+
+
+def themes() -> list[tuple[str, str]]:
+    """How the screens look; "" follows the system."""
+    return [("", gettext("As the system")), ("light", gettext("Light")), ("dark", gettext("Dark"))]
+
+
+def languages() -> list[tuple[str, str]]:
+    """The languages of the screens; "" is the browser's, else the site's."""
+    return [("", gettext("As the browser")), *settings.LANGUAGES]
 
 
 class User(AbstractUser):
-    """A person who signs in."""
+    """A person who signs in, and how that person likes the screens."""
+
+    theme = models.CharField(_("colours"), max_length=8, blank=True, default="", choices=themes)
+    language = models.CharField(
+        _("language"), max_length=8, blank=True, default="", choices=languages
+    )
+    single_keys = models.BooleanField(
+        _("single keys are shortcuts"), default=True, help_text=_("such as N for a new exam")
+    )
 
 
 def sexes() -> list[tuple[str, str]]:
     """PS3.3 C.7.1.1, the enumerated values of Patient's Sex."""
-    return [("M", "Male"), ("F", "Female"), ("O", "Other")]
+    return [("M", gettext("Male")), ("F", gettext("Female")), ("O", gettext("Other"))]
 
 
 def pregnancy_statuses() -> list[tuple[int, str]]:
     """PS3.3 C.2.4, the enumerated values of Pregnancy Status."""
     return [
-        (1, "Not pregnant"),
-        (2, "Possibly pregnant"),
-        (3, "Definitely pregnant"),
-        (4, "Unknown"),
+        (1, gettext("Not pregnant")),
+        (2, gettext("Possibly pregnant")),
+        (3, gettext("Definitely pregnant")),
+        (4, gettext("Unknown")),
     ]
 
 
-class Patient(models.Model):
-    """A patient, known by ID and issuer. A name keeps its three component groups in one value."""
+class Patient(Versioned):
+    """A patient, known by ID and issuer. A name keeps its three component groups in one value.
+
+    A patient that was merged into another keeps its row, and its ID leads to the survivor.
+    """
 
     name = DicomText("PatientName", blank=False)
     name_folded = FoldedName("name")
@@ -72,9 +98,16 @@ class Patient(models.Model):
     address = DicomText("PatientAddress")
     telephone_numbers = DicomText("PatientTelephoneNumbers", help_text="one a line")
     comments = DicomText("PatientComments")
+    is_unknown = models.BooleanField(
+        _("unknown patient"), default=False, help_text=_("to be merged once the name is known")
+    )
+    merged_into = models.ForeignKey(
+        "self", models.PROTECT, null=True, blank=True, related_name="merged_patients"
+    )
 
     class Meta:
         ordering = ("name_folded", "id")
+        permissions = (("merge_patients", "Can merge patients and take a merge back"),)
         constraints = (
             models.UniqueConstraint(
                 fields=("patient_id", "issuer"),
@@ -83,6 +116,10 @@ class Patient(models.Model):
             ),
             models.CheckConstraint(
                 condition=~Q(name="") & ~Q(patient_id=""), name="worklist_patient_is_identified"
+            ),
+            models.CheckConstraint(
+                condition=Q(merged_into=None) | ~Q(merged_into=F("id")),
+                name="worklist_patient_merged_into_another",
             ),
         )
         indexes = (
@@ -93,3 +130,25 @@ class Patient(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.patient_id})"
+
+
+class PatientMerge(models.Model):
+    """One merge of two patients, and what it takes to take it back exactly.
+
+    `request_ids` are those of the requests that moved; `former` holds the survivor's columns that
+    the merge changed, as they were.
+    """
+
+    survivor = models.ForeignKey(Patient, models.PROTECT, related_name="merges")
+    merged = models.ForeignKey(Patient, models.PROTECT, related_name="merged_by")
+    at = models.DateTimeField(default=timezone.now)
+    actor = models.CharField(max_length=150)
+    request_ids = models.JSONField(default=list)
+    former = models.JSONField(default=dict)
+    undone_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("-at", "-id")
+
+    def __str__(self) -> str:
+        return f"{self.merged} into {self.survivor}"

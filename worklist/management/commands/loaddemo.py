@@ -7,7 +7,7 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from typing import Any
 
-from django.contrib.auth.models import Group, Permission
+from django.contrib.auth.models import Group
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 from django.db.models import QuerySet
@@ -154,30 +154,16 @@ def load_day(day: dt.date, plan: Sequence[tuple[str, str, str, str, str, str]]) 
 
 
 def load_accounts() -> None:
-    worklist = Permission.objects.filter(content_type__app_label="worklist").exclude(
-        content_type__model__in=("user", "counter")
-    )
-    may = {
-        "clerk": worklist.exclude(codename__startswith="delete_"),
-        "technologist": worklist.filter(codename__startswith="view_")
-        | worklist.filter(codename="change_scheduledprocedurestep"),
-    }
-    for username, first_name, last_name in demo_data.ACCOUNTS:
+    for username, first_name, last_name, role in demo_data.ACCOUNTS:
         if User.objects.filter(username=username).exists():
             continue
         user = User(
             username=username,
             first_name=first_name,
             last_name=last_name,
-            is_staff=True,
-            is_superuser=username not in may,
+            is_staff=role == "Administrator",
+            is_superuser=role == "Administrator",
         )
         user.set_password(f"{username}-demo")
         user.full_clean()
-        groups = []
-        if username in may:
-            group = Group.objects.filter(name=username.capitalize()).first()
-            group = group or Group(name=username.capitalize())
-            trail.save(group, by=BY, lists={"permissions": list(may[username])})
-            groups = [group]
-        trail.save(user, by=BY, lists={"groups": groups})
+        trail.save(user, by=BY, lists={"groups": [Group.objects.get(name=role)]})

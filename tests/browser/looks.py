@@ -1,0 +1,72 @@
+"""What a page looks like to a browser's console and to axe, the accessibility checker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from playwright.sync_api import Page, ViewportSize
+
+AXE = Path(__file__).parent.parent / "vendor" / "axe.min.js"
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+WIDE: ViewportSize = {"width": 1280, "height": 900}
+PHONE: ViewportSize = {"width": 390, "height": 844}
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+
+_RUN_AXE = """async (rules) =>
+(await axe.run({runOnly: {type: 'tag', values: rules}})).violations"""
+
+# A status that a test provokes is an error line of the console, too: not one of ours.
+_STATUSES_ON_PURPOSE = ("401", "403", "404", "409", "422", "429")
+
+_COLLECT_VIOLATIONS = """
+document.addEventListener("securitypolicyviolation", (event) => {
+  console.error(["CSP:", event.violatedDirective, event.blockedURI, event.sourceFile].join(" "));
+});
+"""
+
+
+def watch(page: Page, complaints: list[str]) -> None:
+    """Collect what the page complains about: console errors, script errors, policy violations."""
+    page.add_init_script(_COLLECT_VIOLATIONS)
+    page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
+
+    def heard(message: Any) -> None:
+        told = message.text
+        if message.type == "error" and not (
+            "Failed to load resource" in told and any(s in told for s in _STATUSES_ON_PURPOSE)
+        ):
+            complaints.append(f"{page.url}: {told}")
+
+    page.on("console", heard)
+
+
+def faults(page: Page) -> list[str]:
+    """What axe finds wrong with the page as it stands, a line a fault."""
+    page.evaluate(AXE.read_text("utf-8"))
+    result = page.evaluate(
+        "async (rules) => (await axe.run({runOnly: {type: 'tag', values: rules}})).violations",
+        RULES,
+    )
+    return [
+        f"{fault['id']} ({fault['impact']}): {fault['help']}: "
+        + "; ".join(node["html"][:160] + " " + str(node["target"]) for node in fault["nodes"][:3])
+        for fault in result
+    ]
+
+
+def faults_everywhere(page: Page) -> list[str]:
+    """The same in light and dark, wide and on a phone, and whether anything sticks out sideways."""
+    found = []
+    for scheme in SCHEMES:
+        for size in (WIDE, PHONE):
+            page.emulate_media(color_scheme=scheme)
+            page.set_viewport_size(size)
+            where = f"{scheme} {size['width']} px"
+            found += [f"{where}: {fault}" for fault in faults(page)]
+            wider = page.evaluate(
+                "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+            )
+            if wider > 0:
+                found.append(f"{where}: the page is {wider} px wider than the window")
+    return found

@@ -1,0 +1,71 @@
+"""What stands before every page: a request's number, its language, and who has gone away."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import logout
+from django.http import HttpRequest, HttpResponse
+from django.utils import translation
+from django.utils.cache import patch_vary_headers
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+
+# The board's refreshes and other requests that no person has made.
+BACKGROUND_HEADER = "X-Background"
+# A session is written when its last sign of life is older than this, in seconds.
+_SEEN_EVERY = 30
+
+
+class RequestIdMiddleware:
+    """Gives each request a short number that an error page shows and the log holds."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: Any) -> HttpResponse:
+        digits = secrets.token_hex(3).upper()
+        request.id = f"{digits[:4]}-{digits[4:]}"
+        response = self.get_response(request)
+        response["X-Request-ID"] = request.id
+        return response
+
+
+class LanguageMiddleware:
+    """The language of the screens: the person's, else the browser's, else the site's."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: Any) -> HttpResponse:
+        chosen = getattr(request.user, "language", "") or request.session.get("language", "")
+        language = chosen or translation.get_language_from_request(request)
+        with translation.override(language):
+            request.LANGUAGE_CODE = translation.get_language()
+            response = self.get_response(request)
+        patch_vary_headers(response, ("Accept-Language",))
+        response.headers.setdefault("Content-Language", language)
+        return response
+
+
+class IdleMiddleware:
+    """Signs out who has not been seen for IDLE_SECONDS; a page that refreshes itself is no one."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if request.user.is_authenticated:
+            now = int(time.time())
+            seen = request.session.get("seen", now)
+            if now - seen > settings.IDLE_SECONDS:
+                logout(request)
+            elif BACKGROUND_HEADER not in request.headers and (
+                "seen" not in request.session or now - seen >= _SEEN_EVERY
+            ):
+                request.session["seen"] = now
+        return self.get_response(request)

@@ -1,0 +1,32 @@
+"""What happens to orders, whoever asks: every door ends here.
+
+Each verb validates, writes and signs in one transaction. What a door shows or parses is not here.
+Raises ValidationError when a row cannot be what it is told to be.
+"""
+
+from __future__ import annotations
+
+from worklist.scheduling.orders import (
+    PlannedStep,
+    place_order,
+    save_patient,
+    save_procedure,
+    save_request,
+    save_step,
+    station_names,
+)
+from worklist.scheduling.steps import FINAL, cancel, reschedule, set_status
+
+__all__ = [
+    "FINAL",
+    "PlannedStep",
+    "cancel",
+    "place_order",
+    "reschedule",
+    "save_patient",
+    "save_procedure",
+    "save_request",
+    "save_step",
+    "set_status",
+    "station_names",
+]

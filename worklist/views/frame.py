@@ -1,0 +1,45 @@
+"""The frame around every page: what base.html shows besides the page itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
+from django.http import HttpRequest
+from django.urls import reverse
+
+from worklist.models import User
+
+
+@dataclass(frozen=True)
+class Place:
+    """An entry of the main navigation, and what it takes to be shown."""
+
+    url: str
+    label: Any
+    permission: str
+
+
+NAVIGATION: tuple[Place, ...] = ()
+
+
+def frame(request: HttpRequest) -> dict[str, Any]:
+    """The site's name, the navigation that this person may use, and how the person likes it."""
+    user: User | AnonymousUser = getattr(request, "user", AnonymousUser())
+    here = request.resolver_match.view_name if request.resolver_match else ""
+    places = [
+        {"url": reverse(place.url), "label": place.label, "is_here": place.url == here}
+        for place in NAVIGATION
+        if user.has_perm(place.permission)
+    ]
+    return {
+        "site_name": settings.SITE_NAME,
+        "places": places,
+        "theme": getattr(user, "theme", ""),
+        "single_keys": getattr(user, "single_keys", True),
+        "idle_seconds": settings.IDLE_SECONDS,
+        "is_demo": settings.DEMO,
+        "languages": settings.LANGUAGES,
+    }
