@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 
 from worklist import clock, names
 from worklist.models import StepStatus
+from worklist.views import notices
 
 register = template.Library()
 
@@ -95,3 +96,9 @@ def query_with(context: Any, **changes: Any) -> str:
             query[name] = value
     encoded: str = query.urlencode()
     return f"?{encoded}" if encoded else "?"
+
+
+@register.filter
+def undo_token(extra_tags: str | None) -> str:
+    """The token of a notice that offers to undo what it tells."""
+    return notices.undo_token(extra_tags or "")
