@@ -7,10 +7,8 @@ is read. Pure: no database, no network.
 from __future__ import annotations
 
 import datetime as dt
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 from dicomscp.status import IDENTIFIER_DOES_NOT_MATCH, Refusal
 from worklist import values
@@ -48,13 +46,11 @@ class Like:
     attribute: Attribute
     patterns: tuple[str, ...]
 
-    @cached_property
-    def _tests(self) -> tuple[Callable[[str], object], ...]:
-        return tuple(_pattern(pattern) for pattern in self.patterns)
-
     def matches(self, item: Item) -> bool:
         return any(
-            test(str(value)) for value in item.values[self.attribute] for test in self._tests
+            is_like(str(value), pattern)
+            for value in item.values[self.attribute]
+            for pattern in self.patterns
         )
 
     @property
@@ -72,22 +68,17 @@ class NameLike:
     attribute: Attribute
     groups: tuple[str, ...]
 
-    @cached_property
-    def _tests(self) -> tuple[Callable[[str], object] | None, ...]:
-        return tuple(_pattern(group) if group else None for group in self.groups)
-
     def matches(self, item: Item) -> bool:
         return any(self._matches(str(name)) for name in item.values[self.attribute])
 
     def _matches(self, name: str) -> bool:
         stored = values.fold_name(name).split("=")
-        if len(self._tests) == 1:
-            test = self._tests[0]
-            return test is None or any(test(group) for group in stored if group)
-        stored += [""] * (len(self._tests) - len(stored))
+        if len(self.groups) == 1:
+            return any(group != "" and is_like(group, self.groups[0]) for group in stored)
+        stored += [""] * (len(self.groups) - len(stored))
         return all(
-            test is None or (group != "" and bool(test(group)))
-            for test, group in zip(self._tests, stored, strict=False)
+            pattern == "" or (group != "" and is_like(group, pattern))
+            for pattern, group in zip(self.groups, stored, strict=False)
         )
 
     @property
@@ -180,13 +171,29 @@ def _range_in_words(low: object, high: object) -> str:
     return f"from {low}" if high is None else f"from {low} to {high}"
 
 
-def _pattern(wildcards: str) -> Callable[[str], object]:
-    """A test for "*" (any run) and "?" (one character); everything else stands for itself."""
-    parts = {"*": ".*", "?": "."}
-    expression = "".join(
-        parts.get(character) or re.escape(character) for character in re.sub(r"\*+", "*", wildcards)
-    )
-    return re.compile(expression, re.DOTALL).fullmatch
+def is_like(text: str, pattern: str) -> bool:
+    """Whether the whole text fits: "*" is any run of characters, "?" is one (C.2.2.2.4).
+
+    No expression is made of a key: what one of "*?*?*?" costs a regular expression stops a server.
+    """
+    at = wanted = 0
+    # Where the last "*" stands, and where the text goes on behind its run.
+    star, behind = -1, 0
+    while at < len(text):
+        # "*" first: in a text it is a character like any other.
+        if wanted < len(pattern) and pattern[wanted] == "*":
+            star, behind = wanted, at
+            wanted += 1
+        elif wanted < len(pattern) and pattern[wanted] in ("?", text[at]):
+            at += 1
+            wanted += 1
+        elif star >= 0:
+            # Only the last "*" needs to take more: what stands before it has found its place.
+            behind += 1
+            at, wanted = behind, star + 1
+        else:
+            return False
+    return pattern[wanted:].strip("*") == ""
 
 
 # --- from a key's text to its condition -----------------------------------------------------------

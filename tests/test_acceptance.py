@@ -217,6 +217,15 @@ def test_t06_what_is_special_in_sql_is_literal_in_a_name(assoc: Association) -> 
     assert {key: found(assoc, PatientName=key) for key in table} == table
 
 
+@pytest.mark.timeout(20)
+def test_t06_a_key_of_many_wildcards_stops_nothing(assoc: Association) -> None:
+    step(PatientName="x" * 64, PatientID="x" * 64, OtherPatientIDs="x" * 64)
+    never, always = "*?" * 30 + "m", "*?" * 30 + "x"
+    for keyword in ("PatientName", "PatientID", "OtherPatientIDs"):
+        assert found(assoc, **{keyword: never}) == ""
+        assert found(assoc, **{keyword: always}) != ""
+
+
 def test_t07_a_lone_star_finds_steps_without_a_physician(assoc: Association) -> None:
     step(ScheduledProcedureStepID="with", ScheduledPerformingPhysicianName="Abe^Kim")
     step(ScheduledProcedureStepID="none")

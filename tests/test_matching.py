@@ -6,6 +6,8 @@ import datetime as dt
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dicomscp import matching
 from dicomscp.matching import Item
@@ -99,6 +101,29 @@ def matches(attribute: Attribute, stored: Any, key: str) -> bool:
 )
 def test_matching(attribute: Attribute, stored: object, key: str, expected: bool) -> None:
     assert matches(attribute, stored, key) is expected
+
+
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize("attribute", [NAME, PATIENT_ID])
+@pytest.mark.parametrize("stored", ["x" * 64, "mx" * 32])
+def test_a_key_of_many_wildcards_is_decided_at_once(attribute: Attribute, stored: str) -> None:
+    # With a regular expression it takes longer than the server will live.
+    assert not matches(attribute, stored, "*?" * 30 + "m")
+    assert matches(attribute, stored, "*?" * 30 + "x")
+
+
+def fits(text: str, pattern: str) -> bool:
+    """Every way to share out the text, one after the other."""
+    if not pattern:
+        return not text
+    if pattern[0] == "*":
+        return any(fits(text[n:], pattern[1:]) for n in range(len(text) + 1))
+    return bool(text) and pattern[0] in ("?", text[0]) and fits(text[1:], pattern[1:])
+
+
+@given(st.text("ab*?", max_size=7), st.text("ab*?", max_size=7))
+def test_wildcards_are_decided_as_by_trying_all(text: str, pattern: str) -> None:
+    assert matching.is_like(text, pattern) is fits(text, pattern)
 
 
 @pytest.mark.parametrize(
