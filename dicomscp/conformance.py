@@ -229,7 +229,8 @@ All keys are combined with AND. In detail (PS3.4 C.2.2.2 and K.2.2):
    list of UID in attributes of VR UI. In any other attribute they are refused with 0xA900.
 10. **Stored attributes with several values** match when one of the values does; all values are
     returned.
-11. **Numbers.** DS and US are compared as numbers: `70` equals `70.0`.
+11. **Numbers.** DS and US are compared as numbers: `70` equals `70.0`. A US that comes in a VR of
+    text is read as text; in any other VR than US or UN it is refused with 0xA900.
 12. **Sequences.** An item of the stored sequence must meet all keys of the key's item together.
 13. **Malformed keys** never widen an answer. A value that its VR does not allow (a wildcard in a
     date, a date that does not exist), a range that runs backwards, and more than one item in a

@@ -168,8 +168,6 @@ def _narrow_column(condition: Condition, path: str) -> Q:
             where &= _name_like(f"{path}_folded", _like(group))
         return where
     if isinstance(condition, NumberIs):
-        if condition.attribute.vr == "US":
-            return Q(**{path: condition.number})
         # Text is cast only where there is some: PostgreSQL may evaluate in any order.
         number = Cast(NullIf(F(path), Value("")), FloatField())
         return Q(models.lookups.Exact(number, condition.number))

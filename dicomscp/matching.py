@@ -88,7 +88,7 @@ class NameLike:
 
 @dataclass(frozen=True)
 class NumberIs:
-    """A DS or US, compared as a number (CP-2305)."""
+    """A DS, compared as a number (CP-2305)."""
 
     attribute: Attribute
     number: float
@@ -218,7 +218,9 @@ def condition(attribute: Attribute, text: str) -> Condition | None:
         return _several(attribute, text)
     if vr in ("DA", "TM"):
         return _moment(attribute, text)
-    if vr in ("DS", "US"):
+    if vr == "US":
+        return OneOf(attribute, (_whole_number(attribute, text),))
+    if vr == "DS":
         return NumberIs(attribute, _number(attribute, text))
     if vr == "UI":
         return OneOf(attribute, (_uid(attribute, text),))
@@ -265,6 +267,13 @@ def _number(attribute: Attribute, text: str) -> float:
         return float(values.parse_decimal(text))
     except ValueError:
         raise malformed(attribute, "not a number") from None
+
+
+def _whole_number(attribute: Attribute, text: str) -> Value:
+    try:
+        return values.parse(text, "US")
+    except ValueError:
+        raise malformed(attribute, "not a whole number from 0 to 65535") from None
 
 
 def _uid(attribute: Attribute, text: str) -> str:

@@ -19,6 +19,10 @@ from worklist.character_set import CharacterSet
 _STEP = attributes.find("ScheduledProcedureStepSequence")
 _START_DATE = attributes.find("ScheduledProcedureStepSequence", "ScheduledProcedureStepStartDate")
 _START_TIME = attributes.find("ScheduledProcedureStepSequence", "ScheduledProcedureStepStartTime")
+# What a key's bytes are in these is no text, and of the table's VRs US alone is one of them.
+_BINARY_VRS = frozenset(
+    {"AT", "FD", "FL", "OB", "OD", "OF", "OL", "OV", "OW", "SL", "SS", "SV", "UL", "US", "UV"}
+)
 
 
 @dataclass(frozen=True)
@@ -154,8 +158,8 @@ def _text(attribute: Attribute, element: Element, terms: CharacterSet) -> str:
     """The key's text. Raises Refusal when its bytes cannot be read."""
     if element.is_sequence:
         raise matching.malformed(attribute, "a sequence where a value belongs")
-    if attribute.vr == "US":
-        return _number_text(attribute, element.value)
+    if element.vr in _BINARY_VRS or (attribute.vr == "US" and element.vr == "UN"):
+        return _number_text(attribute, element)
     governed = attribute.vr in character_set.GOVERNED_VRS
     try:
         return character_set.decode(
@@ -169,10 +173,13 @@ def _text(attribute: Attribute, element: Element, terms: CharacterSet) -> str:
         ) from None
 
 
-def _number_text(attribute: Attribute, value: bytes) -> str:
-    if len(value) > 2:
+def _number_text(attribute: Attribute, element: Element) -> str:
+    """The number that stands in a US's bytes, which are never those of a text, such as of "*"."""
+    value = element.value
+    if not value:
+        return ""
+    if attribute.vr != "US" or element.vr not in ("US", "UN"):
+        raise matching.malformed(attribute, f"its VR in the request is {element.vr}")
+    if len(value) != 2:
         raise matching.malformed(attribute, "more than one value")
-    if value in (b"* ", b"*\0"):
-        # What consoles that fill every field with a star send for a number.
-        return "*"
-    return str(int.from_bytes(value, "little")) if value else ""
+    return str(int.from_bytes(value, "little"))
