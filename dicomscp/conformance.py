@@ -226,7 +226,8 @@ All keys are combined with AND. In detail (PS3.4 C.2.2.2 and K.2.2):
    ranges. An open end of the dates is unbounded; a missing end of the times is the start or the
    end of the day. In every other combination the two keys are matched independently.
 9. **Several values** in a key (`\\`) mean OR in Modality and in Scheduled Station AE Title, and a
-   list of UID in attributes of VR UI. In any other attribute they are refused with 0xA900.
+   list of UID in attributes of VR UI. In any other attribute they are refused with 0xA900, and
+   so is a key of separators alone.
 10. **Stored attributes with several values** match when one of the values does; all values are
     returned.
 11. **Numbers.** DS and US are compared as numbers: `70` equals `70.0`. A US that comes in a VR of

@@ -234,11 +234,13 @@ def condition(attribute: Attribute, text: str) -> Condition | None:
 
 def _several(attribute: Attribute, text: str) -> Condition | None:
     wanted = tuple(stripped for one in text.split("\\") if (stripped := _strip(one)))
-    if attribute.vr == "UI" and wanted:
+    if not wanted:
+        raise malformed(attribute, "not a value")
+    if attribute.vr == "UI":
         return OneOf(attribute, tuple(_uid(attribute, one) for one in wanted))
     if attribute.keyword not in _OR_KEYWORDS:
         raise malformed(attribute, "more than one value")
-    if not wanted or "*" in wanted:
+    if "*" in wanted:
         return None
     if any(_WILDCARDS & set(one) for one in wanted):
         return Like(attribute, wanted)

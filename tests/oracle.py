@@ -327,8 +327,6 @@ def _is_universal(attribute: Attribute, values: Values) -> bool:
     if attribute.vr == "US":
         return not values
     texts = [strip(value) for value in values]
-    if attribute.keyword in _OR or attribute.vr == "UI":
-        texts = [text for text in texts if text]
     if attribute.vr == "PN" and len(texts) == 1 and not fold(texts[0]):
         return True
     return texts in ([], [""], ["*"]) or (attribute.keyword in _OR and "*" in texts)
@@ -402,8 +400,10 @@ def _condition(attribute: Attribute, values: Values) -> Condition | None:
     texts = [strip(value) for value in values]
     if attribute.vr == "UI":
         texts = [text for text in texts if text]
-        return texts.__contains__ if all(map(_looks_like_a_uid, texts)) else None
+        return texts.__contains__ if texts and all(map(_looks_like_a_uid, texts)) else None
     if attribute.keyword in _OR:
+        if not any(texts):
+            return None
         return lambda stored: any(is_like(stored, text) for text in texts if text)
     if len(texts) != 1:
         return None

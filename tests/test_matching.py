@@ -79,6 +79,8 @@ def matches(attribute: Attribute, stored: Any, key: str) -> bool:
         (MODALITY, "MR", "CT\\PT", False),
         (MODALITY, "MR", "CT\\*", True),
         (MODALITY, "MR", "CT\\M?", True),
+        (MODALITY, "CT", "CT\\", True),
+        (MODALITY, "MR", "CT\\", False),
         (UID, "1.2.3", "1.2.4\\1.2.3", True),
         (UID, "1.2.3", "1.2.4", False),
         # numbers (CP-2305)
@@ -143,6 +145,9 @@ def test_wildcards_are_decided_as_by_trying_all(text: str, pattern: str) -> None
         (WEIGHT, "heavy"),
         (WEIGHT, "nan"),
         (PATIENT_ID, "A\\B"),
+        (MODALITY, "\\"),
+        (MODALITY, " \\ \\ "),
+        (UID, "\\"),
     ],
 )
 def test_a_malformed_key_is_refused_and_names_its_attribute(attribute: Attribute, key: str) -> None:
