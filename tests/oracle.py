@@ -450,14 +450,29 @@ def _combined(keys: Request) -> Condition | frozenset[int] | None:
     return lambda start: (not lower or lower <= start) and (not upper or start <= upper)
 
 
-def is_like(text: str, pattern: str) -> bool:
-    """Whether the whole text fits: "*" is any run of characters, "?" is one (B.7). Case counts."""
+Equal = Callable[[str, str], bool]
+
+
+def is_like(text: str, pattern: str, equal: Equal = str.__eq__) -> bool:
+    """Whether the whole text fits: "*" is any run of characters, "?" is one (B.7).
+
+    `equal` says whether two characters are the same; by default case counts.
+    """
     if not pattern:
         return not text
     if pattern[0] == "*":
         rest = pattern.lstrip("*")
-        return any(is_like(text[n:], rest) for n in range(len(text) + 1))
-    return bool(text) and pattern[0] in ("?", text[0]) and is_like(text[1:], pattern[1:])
+        return any(is_like(text[n:], rest, equal) for n in range(len(text) + 1))
+    return (
+        bool(text)
+        and (pattern[0] == "?" or equal(text[0], pattern[0]))
+        and is_like(text[1:], pattern[1:], equal)
+    )
+
+
+def is_same_letter(one: str, other: str) -> bool:
+    """Whether two characters differ in case at most: a character never equals two."""
+    return one == other or one.casefold() == other.casefold()
 
 
 def fold(name: str) -> list[str]:
@@ -465,8 +480,7 @@ def fold(name: str) -> list[str]:
     groups = []
     for group in name.split("="):
         components = [strip(component) for component in group.split("^")]
-        folded = unicodedata.normalize("NFC", "^".join(components).rstrip("^").casefold())
-        groups.append(folded)
+        groups.append(unicodedata.normalize("NFC", "^".join(components).rstrip("^")))
     while groups and not groups[-1]:
         groups.pop()
     return groups
@@ -475,10 +489,10 @@ def fold(name: str) -> list[str]:
 def is_name_like(name: str, key: str) -> bool:
     stored, wanted = fold(name), fold(key)
     if len(wanted) == 1:
-        return any(group and is_like(group, wanted[0]) for group in stored)
+        return any(group and is_like(group, wanted[0], is_same_letter) for group in stored)
     stored += [""] * len(wanted)
     return all(
-        not pattern or (group and is_like(group, pattern))
+        not pattern or (group and is_like(group, pattern, is_same_letter))
         for group, pattern in zip(stored, wanted, strict=False)
     )
 

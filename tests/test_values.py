@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import unicodedata
 from io import BytesIO
 
 import pytest
@@ -104,7 +105,12 @@ def test_what_is_no_whole_number_is_refused(text: str) -> None:
         ("Müller^Anna", "müller^anna"),
         ("Mu\u0308ller^Anna", "müller^anna"),
         ("MÜLLER ^ ANNA^^^", "müller^anna"),
-        ("Straße^Jürgen", "strasse^jürgen"),
+        ("Straße^Jürgen", "straße^jürgen"),
+        ("STRAẞE", "straße"),
+        ("İpek^Ayşe", "İpek^ayşe"),
+        ("H\u0331asan", "\u1e96asan"),
+        ("ΚΑΡΡΆΣ", "καρράσ"),
+        ("Καρράς", "καρράσ"),
         ("Yamada^Tarou=山田^太郎=", "yamada^tarou=山田^太郎"),
         ("=山田^花子", "=山田^花子"),
         ("^Anna", "^anna"),
@@ -123,6 +129,13 @@ def test_names_are_compared_folded(name: str, folded: str) -> None:
 def test_folding_twice_is_folding_once(name: str) -> None:
     once = values.fold_name(name)
     assert values.fold_name(once) == once
+
+
+@given(st.text(st.characters(exclude_characters="^= ")))
+@example("Weiß")
+@example("İΐﬃ")
+def test_folding_makes_no_two_characters_of_one(name: str) -> None:
+    assert len(values.fold_name(name)) <= len(unicodedata.normalize("NFC", name))
 
 
 @pytest.mark.parametrize(

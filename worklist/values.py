@@ -186,15 +186,25 @@ def spell(value: Value) -> str:
 def fold_name(name: str) -> str:
     """Answer the form in which two person names are compared (PS3.4 C.2.2.2.1.1).
 
-    Case-folded, NFC, no spaces around a component, no empty components at a group's end and no
-    empty groups at the name's end. Accents stay: they tell people apart.
+    NFC, case-folded, no spaces around a component, no empty components at a group's end and no
+    empty groups at the name's end. Accents stay: they tell people apart. A character stays one
+    character, since a "?" in a key stands for one (C.2.2.2.4): ß is not folded to ss.
     """
-    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+    folded = "".join(map(_fold_character, unicodedata.normalize("NFC", name)))
+    # A few letters compose in small that do not as capitals: ẖ.
+    folded = unicodedata.normalize("NFC", folded)
     groups = [
         "^".join(component.strip(" ") for component in group.split("^")).rstrip("^")
         for group in folded.split("=")
     ]
     return "=".join(groups).rstrip("=")
+
+
+def _fold_character(character: str) -> str:
+    for folded in (character.casefold(), character.lower()):
+        if len(folded) == 1:
+            return folded
+    return character
 
 
 def search_words(text: str) -> str:

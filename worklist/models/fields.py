@@ -128,7 +128,7 @@ class FoldedName(models.CharField):
 
     def __init__(self, of: str, **options: Any) -> None:
         self.of = of
-        # Case folding makes up to three characters of one.
+        # NFC makes up to three characters of a few that it decomposes.
         options.setdefault("max_length", _MULTI_VALUE_LENGTH)
         options.update(editable=False, default="", blank=True)
         super().__init__(**options)
