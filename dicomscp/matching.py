@@ -225,11 +225,19 @@ def condition(attribute: Attribute, text: str) -> Condition | None:
     if vr == "UI":
         return OneOf(attribute, (_uid(attribute, text),))
     if vr == "PN":
-        groups = tuple(values.fold_name(text).split("="))
+        groups = _groups(text)
         return NameLike(attribute, groups) if any(groups) else None
     if _WILDCARDS & set(text):
         return Like(attribute, (text,))
     return OneOf(attribute, (text,))
+
+
+def _groups(name: str) -> tuple[str, ...]:
+    """The patterns of a name's component groups, "" for one that is universal."""
+    groups = values.fold_name(name).split("=")
+    if len(groups) == 1:
+        return ("",) if groups == ["*"] else tuple(groups)
+    return tuple(group if group.strip("*") else "" for group in groups)
 
 
 def _several(attribute: Attribute, text: str) -> Condition | None:

@@ -327,8 +327,8 @@ def _is_universal(attribute: Attribute, values: Values) -> bool:
     if attribute.vr == "US":
         return not values
     texts = [strip(value) for value in values]
-    if attribute.vr == "PN" and len(texts) == 1 and not fold(texts[0]):
-        return True
+    if attribute.vr == "PN" and len(texts) == 1:
+        return not wanted_groups(texts[0])
     return texts in ([], [""], ["*"]) or (attribute.keyword in _OR and "*" in texts)
 
 
@@ -486,8 +486,17 @@ def fold(name: str) -> list[str]:
     return groups
 
 
+def wanted_groups(key: str) -> list[str]:
+    """What a key asks of the component groups, "" for any value or none; [] when of none."""
+    groups = fold(key)
+    if len(groups) == 1:
+        return [] if groups == ["*"] else groups
+    wanted = ["" if set(group) == {"*"} else group for group in groups]
+    return wanted if any(wanted) else []
+
+
 def is_name_like(name: str, key: str) -> bool:
-    stored, wanted = fold(name), fold(key)
+    stored, wanted = fold(name), wanted_groups(key)
     if len(wanted) == 1:
         return any(group and is_like(group, wanted[0], is_same_letter) for group in stored)
     stored += [""] * len(wanted)
