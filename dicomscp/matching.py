@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
 from dicomscp.status import IDENTIFIER_DOES_NOT_MATCH, Refusal
 from worklist import values
@@ -91,14 +92,22 @@ class NumberIs:
     """A DS, compared as a number (CP-2305)."""
 
     attribute: Attribute
-    number: float
+    number: Decimal
 
     def matches(self, item: Item) -> bool:
-        return any(float(str(value)) == self.number for value in item.values[self.attribute])
+        return any(_is_number(str(value), self.number) for value in item.values[self.attribute])
 
     @property
     def words(self) -> str:
-        return f"{self.attribute.name} is {self.number:g}"
+        return f"{self.attribute.name} is {self.number:f}"
+
+
+def _is_number(text: str, number: Decimal) -> bool:
+    try:
+        return values.parse_decimal(text) == number
+    except ValueError:
+        # What another program wrote into the column is no reason to fail a query.
+        return False
 
 
 @dataclass(frozen=True)
@@ -272,9 +281,9 @@ def _short(name: str) -> str:
     return name.replace("Scheduled Procedure Step", "SPS").replace("Sequence", "Seq.")
 
 
-def _number(attribute: Attribute, text: str) -> float:
+def _number(attribute: Attribute, text: str) -> Decimal:
     try:
-        return float(values.parse_decimal(text))
+        return values.parse_decimal(text)
     except ValueError:
         raise malformed(attribute, "not a number") from None
 

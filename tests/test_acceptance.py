@@ -303,6 +303,20 @@ def test_t12_a_list_of_uids_finds_each(assoc: Association) -> None:
     assert found(assoc, StudyInstanceUID=["1.2.3", "1.2.5", "1.2.9"]) == "1.2.3 1.2.5"
 
 
+def test_a_number_is_compared_by_its_meaning(assoc: Association) -> None:
+    for step_id, weight in {
+        "exact": "61.3",
+        # The next number to it that a computer knows.
+        "nearly": "61.300000000001",
+        "spelt": "613e-1",
+        "huge": "1e400",
+        "none": "",
+    }.items():
+        step(PatientWeight=weight, ScheduledProcedureStepID=step_id)
+    table = {"61.3": "exact spelt", "+61.30": "exact spelt", "61.300000000001": "nearly", "9": ""}
+    assert {key: found(assoc, PatientWeight=key) for key in table} == table
+
+
 # --- T13 to T16: the step's sequence --------------------------------------------------------------
 
 

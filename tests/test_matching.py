@@ -99,6 +99,8 @@ def matches(attribute: Attribute, stored: Any, key: str) -> bool:
         (WEIGHT, "70", "70.0", True),
         (WEIGHT, "70.50", "7.05e1", True),
         (WEIGHT, "70", "71", False),
+        (WEIGHT, "1.7e2", "170", True),
+        (WEIGHT, "1e400", "70", False),
         # dates and times by meaning (B.6), ranges (B.11, B.14)
         (DATE, dt.date(2026, 7, 5), "20260705", True),
         (DATE, dt.date(2026, 7, 5), "2026.07.05", True),
@@ -156,6 +158,7 @@ def test_wildcards_are_decided_as_by_trying_all(text: str, pattern: str) -> None
         (UID, "1.02"),
         (WEIGHT, "heavy"),
         (WEIGHT, "nan"),
+        (WEIGHT, "1e400"),
         (PATIENT_ID, "A\\B"),
         (MODALITY, "\\"),
         (MODALITY, " \\ \\ "),

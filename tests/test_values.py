@@ -204,6 +204,8 @@ def test_length_of_a_vr_is_its_limit(vr: str, length: int) -> None:
         ("1." + "2" * 63, "UI", "65 characters"),
         ("1,5", "DS", "not a decimal"),
         ("NaN", "DS", "not a decimal"),
+        ("1e400", "DS", "not a number that can be held"),
+        ("-1e999999999999", "DS", "not a number that can be held"),
         ("1" * 17, "DS", "17 characters"),
         ("urn:ä", "UR", "not a URI"),
     ],

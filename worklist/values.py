@@ -6,9 +6,10 @@ The only place that spells a DA, TM, PN, CS or UI. Pure: no database, no network
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
 import unicodedata
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 Value = str | int | dt.date | dt.time
 
@@ -142,13 +143,12 @@ def parse_time(text: str, *, latest: bool = False) -> dt.time:
 
 
 def parse_decimal(text: str) -> Decimal:
-    """Read a DS. Raises ValueError."""
-    try:
-        if _DS.fullmatch(text):
-            return Decimal(text)
-    except InvalidOperation:
-        pass
-    raise ValueError(f"not a decimal number: {text!r}")
+    """Read a DS. Raises ValueError, also for a number past what programs hold (1e400)."""
+    if not _DS.fullmatch(text):
+        raise ValueError(f"not a decimal number: {text!r}")
+    if not math.isfinite(float(text)):
+        raise ValueError(f"not a number that can be held: {text!r}")
+    return Decimal(text)
 
 
 def parse(text: str, vr: str) -> Value:
