@@ -14,7 +14,7 @@ from pydicom.datadict import (
     tag_for_keyword,
 )
 
-from dicomscp import identifier
+from dicomscp import identifier, matching
 from dicomscp.status import (
     CANNOT_DECODE,
     IDENTIFIER_DOES_NOT_MATCH,
@@ -210,7 +210,8 @@ All keys are combined with AND. In detail (PS3.4 C.2.2.2 and K.2.2):
 2. **Wildcards.** `*` (any run of characters) and `?` (one character) are supported on AE, CS, LO,
    LT, PN, SH, ST, UC and UR, so also on Scheduled Station AE Title, Modality and Patient ID,
    where Table K.6-1 asks for single value matching only.
-3. **Case.** Matching is case-sensitive, except for PN.
+3. **Case and blanks.** Matching is case-sensitive, except for PN. Blanks round a value do not
+   count; those before an LT, ST, UC or UR do.
 4. **Person names** (all attributes of VR PN). Case-insensitive, character by character (`ß` is
    `ẞ`, but not `ss`), and accent-sensitive. Blanks round components and trailing `^` do not
    count. A key without `=` matches any one component group (alphabetic, ideographic, phonetic); a
@@ -240,7 +241,9 @@ All keys are combined with AND. In detail (PS3.4 C.2.2.2 and K.2.2):
 14. **Bounds.** Refused with 0xA900 is an Identifier of more than {identifier.MAX_BYTES // 1024}
     KiB, {identifier.MAX_ELEMENTS} elements and items, or {identifier.MAX_DEPTH} levels, and one
     in which an element stands twice. One whose bytes cannot be decoded to the last is refused
-    with 0xC001.
+    with 0xC001. Refused with 0xA900 is also a key of more characters than its VR allows (a `*`
+    at either end not counted), of more than {matching.MAX_VALUES} values, or with a control
+    character that its VR does not allow; NUL at a value's end is padding.
 15. **What is left alone.** Group length elements and trailing padding are dropped. Specific
     Character Set and Timezone Offset From UTC are not keys.
 

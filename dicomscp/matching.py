@@ -210,6 +210,8 @@ def is_like(text: str, pattern: str) -> bool:
 # Several values mean OR in these two: a modality that sends CT\PT means both (B.19).
 _OR_KEYWORDS = ("Modality", "ScheduledStationAETitle")
 _WILDCARDS = frozenset("*?")
+# A console asks for a handful; so many a database takes in one statement.
+MAX_VALUES = 256
 # PS3.5 Table 6.2-1: a backslash is a character of these like any other.
 _SINGLE_VALUE_VRS = ("LT", "ST", "UR", "UT")
 
@@ -219,14 +221,15 @@ def condition(attribute: Attribute, text: str) -> Condition | None:
 
     Raises Refusal (0xA900, Offending Element) for a key that is malformed: it never widens.
     """
-    text = _strip(text)
+    vr = attribute.vr
+    text = values.strip(text, vr)
     if text in ("", "*"):
         return None
-    vr = attribute.vr
     if "\\" in text and vr not in _SINGLE_VALUE_VRS:
         return _several(attribute, text)
     if vr in ("DA", "TM"):
         return _moment(attribute, text)
+    _check(attribute, text)
     if vr == "US":
         return OneOf(attribute, (_whole_number(attribute, text),))
     if vr == "DS":
@@ -250,7 +253,12 @@ def _groups(name: str) -> tuple[str, ...]:
 
 
 def _several(attribute: Attribute, text: str) -> Condition | None:
-    wanted = tuple(stripped for one in text.split("\\") if (stripped := _strip(one)))
+    parts = (values.strip(one, attribute.vr) for one in text.split("\\"))
+    wanted = tuple(part for part in parts if part)
+    if len(wanted) > MAX_VALUES:
+        raise malformed(attribute, f"more than {MAX_VALUES} values")
+    for one in wanted:
+        _check(attribute, one)
     if not wanted:
         raise malformed(attribute, "not a value")
     if attribute.vr == "UI":
@@ -264,8 +272,20 @@ def _several(attribute: Attribute, text: str) -> Condition | None:
     return OneOf(attribute, wanted)
 
 
-def _strip(text: str) -> str:
-    return text.strip(" \0")
+def _check(attribute: Attribute, text: str) -> None:
+    """Refuse a text that no value of this attribute can be like: it is damaged or a mistake."""
+    vr = attribute.vr
+    if values.has_control(text, vr):
+        raise malformed(attribute, "a control character")
+    limit = values.MAX_LENGTH.get(vr)
+    if limit is None:
+        return
+    parts = values.fold_name(text).split("=") if vr == "PN" else [text]
+    if len(parts) > 3:
+        raise malformed(attribute, "more than 3 component groups")
+    # A value of full length may have a "*" before and behind it.
+    if any(len(one) - one.startswith("*") - one.endswith("*") > limit for one in parts):
+        raise malformed(attribute, f"more than {limit} characters")
 
 
 def malformed(attribute: Attribute, rule: str) -> Refusal:
@@ -314,7 +334,7 @@ def _moment(attribute: Attribute, text: str) -> Condition:
 
 def _between(attribute: Attribute, text: str) -> Between:
     """The range of this text, which may yet run backwards."""
-    parts = [_strip(part) for part in text.split("-")]
+    parts = [values.strip(part, attribute.vr) for part in text.split("-")]
     if len(parts) != 2 or not any(parts):
         raise malformed(attribute, f"not a {_kind(attribute)} or {_kind(attribute)} range")
     low, high = parts
@@ -346,7 +366,7 @@ def combined(date: Attribute, time: Attribute, *, dates: str, times: str) -> Int
     open; a missing end of the times is the start or the end of the day. Raises Refusal as
     condition does.
     """
-    dates, times = _strip(dates), _strip(times)
+    dates, times = values.strip(dates, date.vr), values.strip(times, time.vr)
     if not all("-" in text and "\\" not in text for text in (dates, times)):
         return None
     days, hours = _between(date, dates), _between(time, times)

@@ -414,7 +414,7 @@ def _value(attribute: Attribute, texts: tuple[str, ...]) -> Value | None:
             return tuple(parts) if any(parts) else None
         if len(texts) > 1:
             raise ValueError(f"{len(texts)} values; it has one: {', '.join(texts)}")
-        text = texts[0].strip(" \0") if texts else ""
+        text = values.strip(texts[0], attribute.vr) if texts else ""
         return values.parse(text, attribute.vr) if text else None
     except ValueError as error:
         raise _bad(attribute, str(error)) from None

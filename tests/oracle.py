@@ -318,15 +318,17 @@ def spell(value: Any) -> str:
 # --- matching -------------------------------------------------------------------------------------
 
 
-def strip(text: str) -> str:
-    return text.strip(" \0")
+def strip(text: str, vr: str = "") -> str:
+    """The text without padding: spaces before a long text are part of it (B.21)."""
+    text = text.rstrip(" \0")
+    return text if vr in ("LT", "ST", "UC", "UR", "UT") else text.lstrip(" ")
 
 
 def _is_universal(attribute: Attribute, values: Values) -> bool:
     """Whether a key that is not a sequence matches everything (B.2, B.8)."""
     if attribute.vr == "US":
         return not values
-    texts = [strip(value) for value in values]
+    texts = [strip(value, attribute.vr) for value in values]
     if attribute.vr == "PN" and len(texts) == 1:
         return not wanted_groups(texts[0])
     return texts in ([], [""], ["*"]) or (attribute.keyword in _OR and "*" in texts)
@@ -397,7 +399,9 @@ def _condition(attribute: Attribute, values: Values) -> Condition | None:
     """What a stored value must be to match this key; None when the key makes no sense."""
     if attribute.vr == "US":
         return values[0].__eq__ if len(values) == 1 else None
-    texts = [strip(value) for value in values]
+    texts = [strip(value, attribute.vr) for value in values]
+    if not all(_is_possible(text, attribute.vr) for text in texts):
+        return None
     if attribute.vr == "UI":
         texts = [text for text in texts if text]
         return texts.__contains__ if texts and all(map(_looks_like_a_uid, texts)) else None
@@ -428,6 +432,23 @@ def _condition(attribute: Attribute, values: Values) -> Condition | None:
         )
     moment = read(text)
     return None if moment is None else lambda stored: stored == moment[0]
+
+
+_LENGTHS = {"AE": 16, "CS": 16, "DS": 16, "LO": 64, "LT": 10240, "PN": 64, "SH": 16}
+_LENGTHS |= {"ST": 1024, "UC": 1024, "UR": 1024}
+_LINES = "\t\n\f\r"
+
+
+def _is_possible(text: str, vr: str) -> bool:
+    """Whether a value of this VR can be like the text: of its length, and without controls."""
+    allowed = _LINES if vr in ("LT", "ST", "UT") else ""
+    if any(unicodedata.category(c) == "Cc" and c not in allowed for c in text):
+        return False
+    groups = fold(text) if vr == "PN" else [text]
+    longest = _LENGTHS.get(vr, len(text))
+    return len(groups) <= 3 and all(
+        len(group) - group.startswith("*") - group.endswith("*") <= longest for group in groups
+    )
 
 
 def _combined(keys: Request) -> Condition | frozenset[int] | None:

@@ -228,6 +228,12 @@ def test_folders_are_searched_and_other_files_left_alone(tmp_path: Path) -> None
     assert "2 data sets in 2 files: 2 went in" in run(tmp_path)
 
 
+def test_the_blanks_and_tabs_of_a_long_text_are_kept(tmp_path: Path) -> None:
+    comments = "  1\tdeaf\r\n  2\tblind"
+    run(write(tmp_path / "a.wl", data_set(PatientComments=f"{comments}  ")))
+    assert Patient.objects.get().comments == comments
+
+
 def test_second_run_changes_nothing(tmp_path: Path) -> None:
     write(
         tmp_path / "full.wl",

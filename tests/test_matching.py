@@ -22,6 +22,9 @@ UID = attributes.find("StudyInstanceUID")
 BIRTH_DATE = attributes.find("PatientBirthDate")
 _STEP = "ScheduledProcedureStepSequence"
 MODALITY = attributes.find(_STEP, "Modality")
+AE_TITLE = attributes.find(_STEP, "ScheduledStationAETitle")
+COMMENTS = attributes.find("PatientComments")
+ACCESSION = attributes.find("AccessionNumber")
 DATE = attributes.find(_STEP, "ScheduledProcedureStepStartDate")
 TIME = attributes.find(_STEP, "ScheduledProcedureStepStartTime")
 
@@ -48,6 +51,18 @@ def matches(attribute: Attribute, stored: Any, key: str) -> bool:
         (PATIENT_ID, "P1", " P1 ", True),
         (PATIENT_ID, "P1", "p1", False),
         (PATIENT_ID, "0012", "12", False),
+        (PATIENT_ID, "P1", "P1\0", True),
+        (PATIENT_ID, "P1", "P1 \0\0", True),
+        (MODALITY, "MR", "CT\0\\MR\0", True),
+        (ACCESSION, "x" * 16, "*" + "x" * 16 + "*", True),
+        (NAME, "x" * 64 + "=" + "y" * 64, "*" + "x" * 64 + "*=*" + "y" * 64, True),
+        # spaces at the start of a long text are part of it
+        (COMMENTS, "  deaf", "  deaf  ", True),
+        (COMMENTS, "  deaf", "deaf", False),
+        (COMMENTS, "deaf", " deaf", False),
+        (COMMENTS, "deaf", " *", False),
+        (COMMENTS, "a\tb\r\nc\fd", "a\tb\r\n*", True),
+        (COMMENTS, None, "   ", True),
         # wildcards (B.7)
         (PATIENT_ID, "P123", "P*", True),
         (PATIENT_ID, "P123", "P?23", True),
@@ -163,6 +178,26 @@ def test_wildcards_are_decided_as_by_trying_all(text: str, pattern: str) -> None
         (MODALITY, "\\"),
         (MODALITY, " \\ \\ "),
         (UID, "\\"),
+        # control characters that the VR does not allow
+        (PATIENT_ID, "A\0B"),
+        (PATIENT_ID, "\0A"),
+        (PATIENT_ID, "A\nB"),
+        (NAME, "Doe\t^Jane"),
+        (MODALITY, "CT\\M\x1bR"),
+        (COMMENTS, "a\x07b"),
+        (COMMENTS, "a\x85b"),
+        # more than a value can hold
+        (PATIENT_ID, "x" * 65),
+        (PATIENT_ID, "*" * 67),
+        (ACCESSION, "x" * 17),
+        (ACCESSION, "?" * 17),
+        (NAME, "a=" + "x" * 65),
+        (NAME, "a=b=c=d"),
+        (COMMENTS, "x" * 10241),
+        (WEIGHT, "0" * 16 + "1"),
+        (AE_TITLE, "CT1\\" + "x" * 17),
+        (MODALITY, "\\".join(["CT"] * 257)),
+        (UID, "\\".join(["1.2.3"] * 257)),
     ],
 )
 def test_a_malformed_key_is_refused_and_names_its_attribute(attribute: Attribute, key: str) -> None:

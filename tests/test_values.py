@@ -208,6 +208,7 @@ def test_length_of_a_vr_is_its_limit(vr: str, length: int) -> None:
         ("-1e999999999999", "DS", "not a number that can be held"),
         ("1" * 17, "DS", "17 characters"),
         ("urn:ä", "UR", "not a URI"),
+        (" urn:a", "UR", "not a URI"),
     ],
 )
 def test_text_that_would_break_dicom_is_refused(text: str, vr: str, why: str) -> None:
@@ -220,8 +221,8 @@ def test_text_that_would_break_dicom_is_refused(text: str, vr: str, why: str) ->
     [
         ("Yamada^Tarou=山田^太郎=やまだ^たろう", "PN"),
         ("x" * 64 + "=" + "山" * 64 + "=" + "や" * 64, "PN"),
-        ("a\r\nb\fc", "LT"),
-        ("a\r\nb", "ST"),
+        ("a\r\nb\fc\td", "LT"),
+        (" a\r\nb\t", "ST"),
         ("CT 1_A", "CS"),
         ("ct-1 (east)", "AE"),
         ("1.2.840.0.10008", "UI"),

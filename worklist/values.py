@@ -33,6 +33,11 @@ PN_VALUE_LENGTH = 3 * MAX_LENGTH["PN"] + 2
 # The VRs that a model keeps as text, each value as it stands on the wire.
 TEXT_VRS = frozenset({"AE", "CS", "DS", "LO", "LT", "PN", "SH", "ST", "UC", "UI", "UR"})
 
+# PS3.5 6.1.3: the control characters that a VR allows; ESC is gone when text is decoded.
+CONTROLS = dict.fromkeys(("LT", "ST", "UT"), frozenset("\t\n\f\r"))
+# PS3.5 Table 6.2-1: spaces at their start are part of the value.
+LEADING_SPACE_VRS = frozenset({"LT", "ST", "UC", "UR", "UT"})
+
 _PRINTABLE_ASCII = re.compile(r"[\x20-\x5b\x5d-\x7e]*")
 _CS = re.compile(r"[A-Z0-9 _]*")
 _UI = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*")
@@ -52,8 +57,7 @@ def check_text(text: str, vr: str) -> None:
         if character == "\\":
             raise ValueError("a backslash separates values in DICOM and cannot be part of one")
         category = unicodedata.category(character)
-        # PS3.5 6.1.3 allows CR, LF and FF in the long texts alone.
-        if category == "Cc" and not (vr in ("LT", "ST") and character in "\r\n\f"):
+        if category == "Cc" and character not in CONTROLS.get(vr, ()):
             raise ValueError(f"control character U+{ord(character):04X} is not allowed")
         if category == "Cs" or ord(character) & 0xFFFE == 0xFFFE:
             raise ValueError(f"U+{ord(character):04X} is not a character")
@@ -76,8 +80,23 @@ def check_text(text: str, vr: str) -> None:
             )
     elif vr == "DS":
         parse_decimal(text)
-    elif vr == "UR" and not _PRINTABLE_ASCII.fullmatch(text):
+    elif vr == "UR" and (not _PRINTABLE_ASCII.fullmatch(text) or text.startswith(" ")):
         raise ValueError(f"{text!r} is not a URI")
+
+
+def strip(text: str, vr: str) -> str:
+    """The text without the spaces that are not significant, and without NUL padding.
+
+    PS3.5 Table 6.2-1: those at the end, and at the start too but for long texts.
+    """
+    text = text.rstrip(" \0")
+    return text if vr in LEADING_SPACE_VRS else text.lstrip(" ")
+
+
+def has_control(text: str, vr: str) -> bool:
+    """Whether a control character stands in the text that its VR does not allow (PS3.5 6.1.3)."""
+    allowed = CONTROLS.get(vr, ())
+    return any(unicodedata.category(one) == "Cc" and one not in allowed for one in text)
 
 
 def _check_repertoire(text: str, allowed: re.Pattern[str], rule: str) -> None:
@@ -154,10 +173,10 @@ def parse_decimal(text: str) -> Decimal:
 def parse(text: str, vr: str) -> Value:
     """Read one non-empty value of a stored VR from its DICOM text.
 
-    Text VRs (DS too: its spelling is kept) come back as they are, without surrounding spaces.
+    Text VRs (DS too: its spelling is kept) come back as they are, without padding.
     Raises ValueError with the rule that is broken.
     """
-    text = text.strip(" \0")
+    text = strip(text, vr)
     if vr == "DA":
         return parse_date(text)
     if vr == "TM":
