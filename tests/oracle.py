@@ -277,9 +277,9 @@ def _identifier(
         elif not asked or not asked[0]:
             found[tag] = Expected(tuple(_everything(item, attribute.items) for item in stored))
         else:
-            found[tag] = Expected(
-                tuple(_identifier(item, asked[0], attribute.items) for item in stored)
-            )
+            items = (_identifier(item, asked[0], attribute.items) for item in stored)
+            # C.5: exactly one item of the step; elsewhere an item of nothing is none.
+            found[tag] = Expected(tuple(item for item in items if item or tag == _STEP))
     return found
 
 

@@ -408,6 +408,26 @@ def test_t18_character_set_and_time_zone_are_no_keys(assoc: Association) -> None
     assert [status for status, _ in reply.pendings] == [PENDING]
 
 
+def test_t17_an_item_of_unknown_keys_alone_is_none(assoc: Association) -> None:
+    own = code()
+    row = step(codes=[own])
+    row.requested_procedure.code = own
+    row.requested_procedure.save()
+    unknown = [{"MappingResource": ""}]
+    wanted = keys(
+        {
+            "RequestedProcedureCodeSequence": unknown,
+            STEP: [{"ScheduledProtocolCodeSequence": unknown}],
+        }
+    )
+    ((status, identifier),) = network.ask(assoc, Query(wanted)).pendings
+    assert status == WARNING
+    assert len(identifier.RequestedProcedureCodeSequence) == 0
+    assert len(identifier[STEP].value[0].ScheduledProtocolCodeSequence) == 0
+    ((status, identifier),) = network.ask(assoc, Query(keys({STEP: unknown}))).pendings
+    assert len(identifier[STEP].value) == 1
+
+
 def test_t19_a_key_without_a_value_comes_back_empty(assoc: Association) -> None:
     step()
     asked = {

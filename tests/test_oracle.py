@@ -402,12 +402,19 @@ def test_a_key_on_the_status_overrides_the_default_view(
         ({0x00090000: (4,), 0xFFFCFFFC: ("\0\0",), 0x00100020: ()}, 0xFF00, {"PatientID": ("1",)}),
         (keys(SpecificCharacterSet="ISO_IR 192", TimezoneOffsetFromUTC="+0100"), 0xFF00, {}),
         (keys(InstitutionCodeSequence=()), 0xFF00, {"InstitutionCodeSequence": ()}),
+        (
+            keys(RequestedProcedureCodeSequence=(keys(MappingResource=()),)),
+            0xFF01,
+            {"RequestedProcedureCodeSequence": ()},
+        ),
     ],
 )
 def test_what_is_not_supported_is_left_out(
     request_: Mapping[int, tuple[Any, ...]], status: int, identifier: Mapping[str, Any]
 ) -> None:
-    found = answer([entry(PatientID="1")], request_)
+    code = {"CodeValue": "CTTH"}
+    stored = entry(PatientID="1", RequestedProcedureCodeSequence=(code,))
+    found = answer([stored], request_)
     expected = {tag_of(keyword): Expected(values) for keyword, values in identifier.items()}
     assert (found.pending, found.matches) == (status, ((0, expected),))
 
