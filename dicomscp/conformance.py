@@ -299,7 +299,8 @@ Not supported.
 **Requests.** All sets of PS3.3 C.12.1.1.2 are read: the default repertoire, the single-byte sets
 with and without code extensions, the multi-byte sets of Japanese, Korean and Chinese, and ISO_IR
 192, GB18030 and GBK. Bytes beyond ASCII in a request without Specific Character Set are read as
-UTF-8. A key that cannot be read in its set, or in a set that is not supported, is refused with
+UTF-8; behind ASCII with ISO 2022 IR 58 or ISO 2022 IR 149 and without an escape sequence, in that
+set. A key that cannot be read in its set, or in a set that is not supported, is refused with
 0xA900.
 
 **Responses.** The request's set is used when it can hold every character of the response,
