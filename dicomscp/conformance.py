@@ -170,8 +170,9 @@ them after the last response.
 
 #### 3.2.3 SOP Class Extended Negotiation
 
-An SCU that offers extended negotiation for the worklist (PS3.4 K.5) is answered with
-`01 01 00 00`, cut to the number of bytes that it offered; one that offers none is answered none.
+An SCU that offers extended negotiation for the worklist (PS3.4 K.5) is answered with `01 01 00 00`,
+cut to the number of bytes that it offered, a byte that it offers as 00 staying 00; one that offers
+none is answered none.
 
 | Byte | Field | Answer | What it means |
 | --- | --- | --- | --- |
@@ -280,7 +281,7 @@ before the first match is read, and all matches of a query carry the same Pendin
 CLOSING = """\
 ## 4 Network interfaces and configuration
 
-TCP/IP, IPv4. Address, port and AE title are set by the environment:
+TCP/IP, IPv4 or IPv6 as the address says. Address, port and AE title are set by the environment:
 
 | Setting | Default |
 | --- | --- |

@@ -739,6 +739,9 @@ def test_t27_what_cannot_be_sent_cannot_be_saved(model: Any, column: str, text: 
     [
         (b"\x01\x01\x01\x01", b"\x01\x01\x00\x00"),
         (b"\x01\x01\x01", b"\x01\x01\x00"),
+        (b"\x00\x01\x00\x00", b"\x00\x01\x00\x00"),
+        (b"\x00", b"\x00"),
+        (b"\x01\x01\x01\x01\x01", b"\x01\x01\x00\x00"),
         (b"", None),
     ],
 )
@@ -754,6 +757,24 @@ def test_t29_extended_negotiation_takes_no_more_than_is_offered(
     assert assoc.is_established
     assert assoc.acceptor.sop_class_extended.get(ModalityWorklistInformationFind) == answered
     assoc.release()
+
+
+def test_an_address_of_ipv6_is_served() -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("needs IPv6 on this machine")
+    step(ScheduledProcedureStepID="S1")
+    scp = WorklistScp(ae_title="WORKLIST", bind="::1", port=0)
+    scp.start()
+    try:
+        ae = AE("CT1")
+        ae.add_requested_context(ModalityWorklistInformationFind, ImplicitVRLittleEndian)
+        assoc = ae.associate("::1", scp.port, ae_title="WORKLIST")
+        assert found(assoc) == "S1"
+        assoc.release()
+    finally:
+        scp.stop()
 
 
 def implicit_only(port: int) -> Association:
