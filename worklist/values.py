@@ -148,7 +148,7 @@ def parse_time(text: str, *, latest: bool = False) -> dt.time:
         raise ValueError(f"not a time: {text!r}")
     hour, minute, second, fraction = match.groups()
     if second == "60":  # PS3.5 6.2 allows a leap second; Python's time does not hold one
-        second, fraction = "59", "999999"
+        second = "59"
     sixty, digit = ("59", "9") if latest else ("0", "0")
     try:
         return dt.time(
