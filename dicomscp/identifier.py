@@ -67,6 +67,19 @@ def read(encoded: bytes, *, implicit_vr: bool) -> tuple[Element, ...]:
     return walker.elements(0, len(encoded), implicit_vr=implicit_vr, depth=1)[0]
 
 
+def items(element: Element) -> tuple[tuple[Element, ...], ...]:
+    """The items of an element that is known to be a sequence.
+
+    PS3.5 6.2.2: one of VR UN and of a known length was a sequence in Implicit VR Little Endian.
+    Raises Refusal for what is none.
+    """
+    if element.vr != "UN":
+        return element.items
+    header = struct.pack("<HHI", element.tag >> 16, element.tag & 0xFFFF, len(element.value))
+    (again,) = read(header + element.value, implicit_vr=True)
+    return again.items
+
+
 def _damaged(rule: str, tag: int | None = None) -> Refusal:
     if tag is None:
         return Refusal(CANNOT_DECODE, f"Identifier damaged: {rule}")

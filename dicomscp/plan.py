@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dicomscp import matching
+from dicomscp import identifier, matching
 from dicomscp.identifier import SPECIFIC_CHARACTER_SET, TIMEZONE_OFFSET_FROM_UTC, Element
 from dicomscp.matching import AnyItem, Condition
 from dicomscp.status import IDENTIFIER_DOES_NOT_MATCH, PENDING, PENDING_WARNING, Refusal
@@ -122,14 +122,15 @@ class _Planner:
         terms: CharacterSet,
         path: tuple[int, ...],
     ) -> tuple[tuple[Condition, ...], Return]:
-        if element.value.strip(b" \0"):
+        if element.vr not in ("SQ", "UN") and element.value.strip(b" \0"):
             raise matching.malformed(attribute, "not a sequence")
-        if len(element.items) > 1:
+        items = identifier.items(element)
+        if len(items) > 1:
             raise matching.malformed(attribute, "more than one item")
-        if not element.items or not element.items[0]:
+        if not items or not items[0]:
             # C.2.2.2.6: a zero-length sequence or item asks for the whole of it.
             return (), Return(attribute, items=_whole(attribute.items, asked=False))
-        item = element.items[0]
+        item = items[0]
         conditions, returns = self.level(
             item, attribute.item_by_tag, _terms(item, terms), path=(*path, element.tag)
         )

@@ -239,17 +239,12 @@ def _from_elements(
 def _items(
     attribute: Attribute, element: identifier.Element
 ) -> tuple[tuple[identifier.Element, ...], ...]:
-    if element.is_sequence:
-        return element.items
-    if element.vr != "UN":
+    if element.vr not in ("SQ", "UN"):
         raise _bad(attribute, f"a sequence, but its VR in the file is {element.vr}")
-    # PS3.5 6.2.2: what is UN of a known length here was a sequence in Implicit VR Little Endian.
-    header = struct.pack("<HHI", element.tag >> 16, element.tag & 0xFFFF, len(element.value))
     try:
-        (read_again,) = identifier.read(header + element.value, implicit_vr=True)
+        return identifier.items(element)
     except Refusal as error:
         raise _bad(attribute, error.comment) from None
-    return read_again.items
 
 
 def _texts(

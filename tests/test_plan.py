@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 
-from dicomscp import plan
+from dicomscp import identifier, plan
 from dicomscp.identifier import Element
-from dicomscp.matching import OneOf
+from dicomscp.matching import AnyItem, OneOf
 from dicomscp.status import IDENTIFIER_DOES_NOT_MATCH, Refusal
 from worklist import attributes
 
@@ -59,6 +61,19 @@ def test_a_number_is_read_by_the_vr_in_which_it_came(
 )
 def test_what_is_no_number_is_refused(vr: str, value: bytes) -> None:
     assert refused(Element(PREGNANCY.tag, vr, value)) == (PREGNANCY.tag,)
+
+
+def test_a_sequence_of_vr_un_is_read_in_implicit_vr() -> None:
+    step = attributes.find("ScheduledProcedureStepSequence")
+    key = struct.pack("<HHI", 0x0008, 0x0060, 2) + b"CT"
+    item = struct.pack("<HHI", 0xFFFE, 0xE000, len(key)) + key
+    header = struct.pack("<HH2sHI", step.tag >> 16, step.tag & 0xFFFF, b"UN", 0, len(item))
+    made = plan.make(identifier.read(header + item, implicit_vr=False))
+    modality = attributes.find(step.keyword, "Modality")
+    assert made.conditions == (AnyItem(step, (OneOf(modality, ("CT",)),)),)
+    assert not made.unsupported
+    with pytest.raises(Refusal):
+        plan.make(identifier.read(header + b"no item at all" + item[14:], implicit_vr=False))
 
 
 def test_a_text_in_a_vr_of_numbers_is_refused() -> None:
