@@ -14,12 +14,10 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
 
-import pydicom
 from pydicom.datadict import dictionary_description
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
@@ -160,11 +158,11 @@ def _decode(content: bytes) -> tuple[identifier.Element, ...]:
         encoded = content[start:]
         if syntax in _DEFLATED:
             encoded = zlib.decompress(encoded, -zlib.MAX_WBITS)
-        elif syntax == _BIG_ENDIAN:
-            encoded = _swapped(content)
         # A bare data set does not say; Explicit VR has a VR where Implicit VR has a length.
         is_implicit = syntax == _IMPLICIT if syntax else not encoded[4:6].isupper()
-        elements = identifier.read(encoded, implicit_vr=is_implicit)
+        elements = identifier.read(
+            encoded, implicit_vr=is_implicit, big_endian=syntax == _BIG_ENDIAN
+        )
     except Refusal as error:
         rule = error.comment.removeprefix("Identifier damaged").removeprefix(": ").strip()
         raise BadDataSetError(
@@ -192,17 +190,6 @@ def _meta(content: bytes, position: int) -> tuple[str, int]:
             syntax = content[position : position + length].decode("latin-1").strip(" \0")
         position += length
     return syntax, position
-
-
-def _swapped(content: bytes) -> bytes:
-    """A big endian file's data set in Explicit VR Little Endian."""
-    try:
-        dataset = pydicom.dcmread(BytesIO(content), force=True)
-        buffer = _explicit_little_endian()
-        write_dataset(buffer, Dataset(dataset))
-    except Exception as error:  # pydicom raises whatever the bytes make it stumble over
-        raise BadDataSetError(f"not a DICOM data set: {error}") from None
-    return buffer.getvalue()
 
 
 def _explicit_little_endian() -> DicomBytesIO:

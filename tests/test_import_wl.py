@@ -430,6 +430,18 @@ def test_a_cut_file_is_refused(tmp_path: Path, *, is_implicit: bool) -> None:
         run(path, dry_run=True, fails=True)
 
 
+@pytest.mark.parametrize(
+    "syntax", [ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian]
+)
+@pytest.mark.parametrize("junk", [b"\0", b"\0\0\0\0", b"junk behind the data set"])
+def test_what_stands_behind_a_data_set_is_refused(tmp_path: Path, syntax: UID, junk: bytes) -> None:
+    path = write(tmp_path / "a.wl", data_set(PregnancyStatus=3), syntax)
+    run(path)
+    assert Patient.objects.get().pregnancy_status == 3
+    path.write_bytes(path.read_bytes() + junk)
+    assert "not a DICOM data set" in run(path, fails=True)
+
+
 def test_undecodable_text_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a.wl", data_set())
     path.write_bytes(path.read_bytes().replace("ü".encode(), b"\xff\xfe"))
