@@ -350,9 +350,13 @@ class _Taker:
             if attribute is None:
                 self._not_held[_name_of(tag)] += 1
             elif not attribute.is_sequence:
-                value = _value(attribute, cast("tuple[str, ...]", found))
+                texts = cast("tuple[str, ...]", found)
+                value = _value(attribute, texts)
                 if value is not None:
                     self.values[attribute] = value
+                if isinstance(value, tuple):
+                    repeated = sum(map(_is_held, texts)) - sum(map(bool, value))
+                    self._count(attribute, repeated, of="repeated value")
             elif attribute.column:
                 self._take_codes(attribute, cast("tuple[_Node, ...]", found))
             elif found:
@@ -381,9 +385,13 @@ class _Taker:
         if once:
             self.codes[attribute] = once
 
-    def _count(self, attribute: Attribute, items: int) -> None:
-        if items:
-            self._not_held[f"{label(attribute)}: item"] += items
+    def _count(self, attribute: Attribute, number: int, *, of: str = "item") -> None:
+        if number:
+            self._not_held[f"{label(attribute)}: {of}"] += number
+
+
+def _is_held(text: str) -> bool:
+    return bool(text.strip(" \0"))
 
 
 def _value(attribute: Attribute, texts: tuple[str, ...]) -> Value | None:

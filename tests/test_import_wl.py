@@ -305,6 +305,14 @@ def test_several_items_are_several_steps(tmp_path: Path) -> None:
     assert RequestedProcedure.objects.get().steps.count() == 2
 
 
+def test_a_station_that_is_named_twice_is_kept_once_and_counted(tmp_path: Path) -> None:
+    told = run(
+        write(tmp_path / "a.wl", data_set({"ScheduledStationAETitle": ["CT1", "CT2", "CT1"]}))
+    )
+    assert "1  Scheduled Station AE Title (0040,0001): repeated value" in told
+    assert [row.station.ae_title for row in StepStation.objects.all()] == ["CT1", "CT2"]
+
+
 def test_what_the_model_does_not_hold_is_listed(tmp_path: Path) -> None:
     study = Dataset()
     study.ReferencedSOPClassUID, study.ReferencedSOPInstanceUID = "1.2.3", "1.2.3.9"
