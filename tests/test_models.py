@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, models, transaction
+from django.forms import modelform_factory
 
 from tests.cast import DAY, actor, book, new_step, patient, station
 from worklist import attributes, checks
@@ -54,6 +55,15 @@ def a_code(**more: Any) -> Code:
 Make = Callable[..., models.Model]
 
 
+def test_spaces_that_are_part_of_a_text_are_kept() -> None:
+    row = Patient(patient_id="  P1 ", name="A", comments="  deaf \r\n")
+    row.full_clean()
+    assert (row.patient_id, row.comments) == ("P1", "  deaf \r\n")
+    form = modelform_factory(Patient, fields=["comments"])({"comments": "  deaf "}, instance=row)
+    assert form.is_valid()
+    assert row.comments == "  deaf"
+
+
 @pytest.mark.parametrize(
     ("make", "column", "value", "why"),
     [
@@ -74,7 +84,7 @@ Make = Callable[..., models.Model]
         (a_patient, "pregnancy_status", 5, "not a valid choice"),
         (a_patient, "weight", "heavy", "not a decimal number"),
         (a_patient, "smoking_status", "yes", "capital letters"),
-        (a_patient, "history", "a\tb", "control character U+0009"),
+        (a_patient, "history", "a\x07b", "control character U+0007"),
         (a_request, "accession_number", "x" * 17, "17 characters; the limit is 16"),
         (a_request, "accession_number", "A\\1", "a backslash separates values"),
         (a_request, "referring_physician", "A^B^C^D^E^F", "6 components"),

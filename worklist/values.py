@@ -6,9 +6,10 @@ The only place that spells a DA, TM, PN, CS or UI. Pure: no database, no network
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
 import unicodedata
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 Value = str | int | dt.date | dt.time
 
@@ -32,6 +33,11 @@ PN_VALUE_LENGTH = 3 * MAX_LENGTH["PN"] + 2
 # The VRs that a model keeps as text, each value as it stands on the wire.
 TEXT_VRS = frozenset({"AE", "CS", "DS", "LO", "LT", "PN", "SH", "ST", "UC", "UI", "UR"})
 
+# PS3.5 6.1.3: the control characters that a VR allows; ESC is gone when text is decoded.
+CONTROLS = dict.fromkeys(("LT", "ST", "UT"), frozenset("\t\n\f\r"))
+# PS3.5 Table 6.2-1: spaces at their start are part of the value.
+LEADING_SPACE_VRS = frozenset({"LT", "ST", "UC", "UR", "UT"})
+
 _PRINTABLE_ASCII = re.compile(r"[\x20-\x5b\x5d-\x7e]*")
 _CS = re.compile(r"[A-Z0-9 _]*")
 _UI = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*")
@@ -51,8 +57,7 @@ def check_text(text: str, vr: str) -> None:
         if character == "\\":
             raise ValueError("a backslash separates values in DICOM and cannot be part of one")
         category = unicodedata.category(character)
-        # PS3.5 6.1.3 allows CR, LF and FF in the long texts alone.
-        if category == "Cc" and not (vr in ("LT", "ST") and character in "\r\n\f"):
+        if category == "Cc" and character not in CONTROLS.get(vr, ()):
             raise ValueError(f"control character U+{ord(character):04X} is not allowed")
         if category == "Cs" or ord(character) & 0xFFFE == 0xFFFE:
             raise ValueError(f"U+{ord(character):04X} is not a character")
@@ -75,8 +80,23 @@ def check_text(text: str, vr: str) -> None:
             )
     elif vr == "DS":
         parse_decimal(text)
-    elif vr == "UR" and not _PRINTABLE_ASCII.fullmatch(text):
+    elif vr == "UR" and (not _PRINTABLE_ASCII.fullmatch(text) or text.startswith(" ")):
         raise ValueError(f"{text!r} is not a URI")
+
+
+def strip(text: str, vr: str) -> str:
+    """The text without the spaces that are not significant, and without NUL padding.
+
+    PS3.5 Table 6.2-1: those at the end, and at the start too but for long texts.
+    """
+    text = text.rstrip(" \0")
+    return text if vr in LEADING_SPACE_VRS else text.lstrip(" ")
+
+
+def has_control(text: str, vr: str) -> bool:
+    """Whether a control character stands in the text that its VR does not allow (PS3.5 6.1.3)."""
+    allowed = CONTROLS.get(vr, ())
+    return any(unicodedata.category(one) == "Cc" and one not in allowed for one in text)
 
 
 def _check_repertoire(text: str, allowed: re.Pattern[str], rule: str) -> None:
@@ -128,7 +148,7 @@ def parse_time(text: str, *, latest: bool = False) -> dt.time:
         raise ValueError(f"not a time: {text!r}")
     hour, minute, second, fraction = match.groups()
     if second == "60":  # PS3.5 6.2 allows a leap second; Python's time does not hold one
-        second, fraction = "59", "999999"
+        second = "59"
     sixty, digit = ("59", "9") if latest else ("0", "0")
     try:
         return dt.time(
@@ -142,22 +162,21 @@ def parse_time(text: str, *, latest: bool = False) -> dt.time:
 
 
 def parse_decimal(text: str) -> Decimal:
-    """Read a DS. Raises ValueError."""
-    try:
-        if _DS.fullmatch(text):
-            return Decimal(text)
-    except InvalidOperation:
-        pass
-    raise ValueError(f"not a decimal number: {text!r}")
+    """Read a DS. Raises ValueError, also for a number past what programs hold (1e400)."""
+    if not _DS.fullmatch(text):
+        raise ValueError(f"not a decimal number: {text!r}")
+    if not math.isfinite(float(text)):
+        raise ValueError(f"not a number that can be held: {text!r}")
+    return Decimal(text)
 
 
 def parse(text: str, vr: str) -> Value:
     """Read one non-empty value of a stored VR from its DICOM text.
 
-    Text VRs (DS too: its spelling is kept) come back as they are, without surrounding spaces.
+    Text VRs (DS too: its spelling is kept) come back as they are, without padding.
     Raises ValueError with the rule that is broken.
     """
-    text = text.strip(" \0")
+    text = strip(text, vr)
     if vr == "DA":
         return parse_date(text)
     if vr == "TM":
@@ -186,15 +205,25 @@ def spell(value: Value) -> str:
 def fold_name(name: str) -> str:
     """Answer the form in which two person names are compared (PS3.4 C.2.2.2.1.1).
 
-    Case-folded, NFC, no spaces around a component, no empty components at a group's end and no
-    empty groups at the name's end. Accents stay: they tell people apart.
+    NFC, case-folded, no spaces around a component, no empty components at a group's end and no
+    empty groups at the name's end. Accents stay: they tell people apart. A character stays one
+    character, since a "?" in a key stands for one (C.2.2.2.4): ß is not folded to ss.
     """
-    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+    folded = "".join(map(_fold_character, unicodedata.normalize("NFC", name)))
+    # A few letters compose in small that do not as capitals: ẖ.
+    folded = unicodedata.normalize("NFC", folded)
     groups = [
         "^".join(component.strip(" ") for component in group.split("^")).rstrip("^")
         for group in folded.split("=")
     ]
     return "=".join(groups).rstrip("=")
+
+
+def _fold_character(character: str) -> str:
+    for folded in (character.casefold(), character.lower()):
+        if len(folded) == 1:
+            return folded
+    return character
 
 
 def search_words(text: str) -> str:
