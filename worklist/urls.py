@@ -9,10 +9,10 @@ from django.views.generic import RedirectView
 
 from worklist.health import healthz
 from worklist.roles import needs
-from worklist.views import account
+from worklist.views import account, board
 
 urlpatterns = [
-    path("", needs()(RedirectView.as_view(pattern_name="admin:index")), name="home"),
+    path("", board.home, name="home"),
     # Account
     path("sign-in/", account.SignInView.as_view(), name="sign-in"),
     path("sign-out/", needs()(LogoutView.as_view()), name="sign-out"),
@@ -22,6 +22,8 @@ urlpatterns = [
     path("preferences/", account.preferences, name="preferences"),
     path("password/", account.PasswordView.as_view(), name="password"),
     # Board
+    path("today/", board.today, name="today"),
+    path("help/keys/", board.keys, name="keys"),
     # Booking
     # Exams
     # Patients

@@ -33,7 +33,7 @@ def address(name: str, pk: int | None = None) -> str:
         return ""
 
 
-def rows(lane: Lane, *, can_book: bool, actions: bool = True) -> SafeString:
+def rows(lane: Lane, *, can_book: bool) -> SafeString:
     """A lane's exams as table rows, in between the gaps that can be booked."""
     key = lane.scanner.pk if lane.scanner else 0
     gaps = list(lane.gaps) if can_book else []
@@ -41,34 +41,30 @@ def rows(lane: Lane, *, can_book: bool, actions: bool = True) -> SafeString:
     for exam in lane.exams:
         while gaps and gaps[0].start <= exam.begins and not exam.is_emergency:
             parts.append(_gap(gaps.pop(0), key))
-        parts.append(row(exam, key, actions))
+        parts.append(row(exam, key))
     parts += [_gap(gap, key) for gap in gaps]
-    return mark_safe("".join(parts))  # noqa: S308  # each part is escaped where it is made
+    return mark_safe("".join(parts))  # each part is escaped where it is made
 
 
-def row(exam: Exam, lane: int, actions: bool = True) -> str:
-    return _row(exam, lane, actions, get_language() or "", clock.today())
+def row(exam: Exam, lane: int) -> str:
+    return _row(exam, lane, get_language() or "", clock.today())
 
 
 @lru_cache(maxsize=_KEPT_ROWS)
-def _row(exam: Exam, lane: int, actions: bool, language: str, today: dt.date) -> str:
+def _row(exam: Exam, lane: int, language: str, today: dt.date) -> str:
     name = person(exam.name)
-    more = ""
-    if actions:
-        label = escape(_("Actions for %(name)s") % {"name": names.text(exam.name)})
-        more = (
-            f'<td class="end"><a class="more" href="{address("exam", exam.pk)}"'
-            f' aria-label="{label}">▸</a>'
-        )
+    label = escape(_("Actions for %(name)s") % {"name": names.text(exam.name)})
+    page = address("exam", exam.pk)
     return (
         f'<tr id="e{exam.pk}-{lane}" data-exam="{exam.pk}" data-v="{exam.version}"'
         f' data-s="{escape(exam.status)}"{_classes(exam)}>'
         f'<td class="time">{exam.start:%H:%M}'
-        f'<th scope="row"><a href="{address("exam", exam.pk)}">{name}</a>'
+        f'<th scope="row"><a href="{page}">{name}</a>'
         f' <span class="id">{escape(exam.patient_id)}</span>{tags(exam)}'
         f"<td>{escape(born(exam.birth_date))} {escape(exam.sex)}"
         f"<td>{escape(exam.description)}"
-        f"<td>{status(exam.status)}{more}\n"
+        f"<td>{status(exam.status)}"
+        f'<td class="end"><a class="more" href="{page}" aria-label="{label}">▸</a>\n'
     )
 
 
@@ -129,5 +125,6 @@ def _gap_row(gap: Span, station: int, language: str) -> str:
         )
     return (
         f'<tr id="g{gap.start:%H%M}-{station}" class="gap">'
-        f'<td class="time">{gap.start:%H:%M}<td colspan="3">{free}<td colspan="2" class="end">{link}\n'
+        f'<td class="time">{gap.start:%H:%M}<td colspan="3">{free}'
+        f'<td colspan="2" class="end">{link}\n'
     )
