@@ -173,11 +173,6 @@ class Board:
     has_scanners: bool = True
 
     @property
-    def has_free(self) -> bool:
-        """Whether there is a gap to be booked."""
-        return any(lane.gaps for lane in self.lanes)
-
-    @property
     def is_today(self) -> bool:
         return self.filters.day == clock.today()
 

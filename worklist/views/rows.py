@@ -56,7 +56,7 @@ def _row(exam: Exam, lane: int, language: str, today: dt.date) -> str:
     label = escape(_("Actions for %(name)s") % {"name": names.text(exam.name)})
     page = address("exam", exam.pk)
     return (
-        f'<tr id="e{exam.pk}-{lane}" data-exam="{exam.pk}" data-v="{exam.version}"'
+        f'<tr id="e{exam.pk}-{lane}" data-exam="{exam.pk}" data-v="{exam.version}" data-p="{exam.patient}"'
         f' data-s="{escape(exam.status)}"{_classes(exam)}>'
         f'<td class="time">{exam.start:%H:%M}'
         f'<th scope="row"><a href="{page}">{name}</a>'
