@@ -201,6 +201,7 @@
       show();
     });
     form.elements.day.addEventListener("change", () => { if (form.elements.day.value) form.requestSubmit(); });
+    form.querySelector("[data-apply]").hidden = true;
     const folded = form.querySelector("details");
     if (matchMedia("(max-width: 44rem)").matches) folded.open = false;
   }

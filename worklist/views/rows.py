@@ -56,8 +56,7 @@ def _row(exam: Exam, lane: int, language: str, today: dt.date) -> str:
     label = escape(_("Actions for %(name)s") % {"name": names.text(exam.name)})
     page = address("exam", exam.pk)
     return (
-        f'<tr id="e{exam.pk}-{lane}" data-exam="{exam.pk}" data-v="{exam.version}" data-p="{exam.patient}"'
-        f' data-s="{escape(exam.status)}"{_classes(exam)}>'
+        f"<tr {facts(exam, lane)}{_classes(exam)}>"
         f'<td class="time">{exam.start:%H:%M}'
         f'<th scope="row"><a href="{page}">{name}</a>'
         f' <span class="id">{escape(exam.patient_id)}</span>{tags(exam)}'
@@ -65,6 +64,14 @@ def _row(exam: Exam, lane: int, language: str, today: dt.date) -> str:
         f"<td>{escape(exam.description)}"
         f"<td>{status(exam.status)}"
         f'<td class="end"><a class="more" href="{page}" aria-label="{label}">▸</a>\n'
+    )
+
+
+def facts(exam: Exam, lane: int) -> str:
+    """The attributes by which the page's script knows an exam, unique within a page."""
+    return (
+        f'id="e{exam.pk}-{lane}" data-exam="{exam.pk}" data-v="{exam.version}"'
+        f' data-p="{exam.patient}" data-s="{escape(exam.status)}"'
     )
 
 
@@ -125,6 +132,6 @@ def _gap_row(gap: Span, station: int, language: str) -> str:
         )
     return (
         f'<tr id="g{gap.start:%H%M}-{station}" class="gap">'
-        f'<td class="time">{gap.start:%H:%M}<td colspan="3">{free}'
+        f'<td class="time"><td colspan="3">— {free} —'
         f'<td colspan="2" class="end">{link}\n'
     )

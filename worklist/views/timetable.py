@@ -112,9 +112,9 @@ def _drawn(cell: _Cell, lane: Lane) -> str:
 def _exam(exam: Exam, station: int) -> str:
     page = rows.address("exam", exam.pk)
     return (
-        f'<div class="slot" id="e{exam.pk}-{station}" data-exam="{exam.pk}" data-v="{exam.version}" data-p="{exam.patient}"'
-        f' data-s="{escape(exam.status)}"><a href="{page}">{exam.start:%H:%M} {person(exam.name)}'
-        f" {escape(exam.description)}</a>"
-        f' <span class="id">{escape(exam.patient_id)} · {escape(born(exam.birth_date))}</span>'
-        f"{rows.tags(exam)} {rows.status(exam.status)}</div>"
+        f'<div class="slot" {rows.facts(exam, station)}>'
+        f'<a href="{page}">{exam.start:%H:%M} {person(exam.name)}</a>'
+        f"<span>{escape(exam.description)}</span>"
+        f'<span class="id">{escape(exam.patient_id)} · {escape(born(exam.birth_date))}</span>'
+        f"{rows.status(exam.status)}{rows.tags(exam)}</div>"
     )
