@@ -255,6 +255,19 @@ def read(filters: Filters, *, with_gaps: bool = True) -> Board:
     )
 
 
+def exams(shown: Board) -> list[tuple[Exam, tuple[Scanner, ...]]]:
+    """The exams of a board, each once with its scanners, by time."""
+    found: dict[int, Exam] = {}
+    at: dict[int, list[Scanner]] = defaultdict(list)
+    for lane in shown.lanes:
+        for exam in lane.exams:
+            found[exam.pk] = exam
+            if lane.scanner:
+                at[exam.pk].append(lane.scanner)
+    in_order = sorted(found.values(), key=lambda exam: (exam.start, exam.pk))
+    return [(exam, tuple(at[exam.pk])) for exam in in_order]
+
+
 def unknown_patients() -> QuerySet[Patient]:
     """Patients whose name nobody knew, and who have not been merged with whom they were."""
     return Patient.objects.filter(is_unknown=True, merged_into=None).order_by()

@@ -9,7 +9,7 @@ from django.views.generic import RedirectView
 
 from worklist.health import healthz
 from worklist.roles import needs
-from worklist.views import account, board
+from worklist.views import account, board, paper
 
 urlpatterns = [
     path("", board.home, name="home"),
@@ -29,6 +29,9 @@ urlpatterns = [
     # Patients
     # Set-up
     # Print and export
+    path("print/day/", paper.day, name="print-day"),
+    path("exams/<int:pk>/slip/", paper.slip, name="exam-slip"),
+    path("export/exams.csv", paper.exams_csv, name="exams-csv"),
     # Audit
     # Administration and health
     path("admin/login/", RedirectView.as_view(pattern_name="sign-in", query_string=True)),
