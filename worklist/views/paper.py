@@ -1,4 +1,4 @@
-"""What leaves the screen: the day's list and an exam's slip on paper, the list as CSV. Each signed."""
+"""What leaves the screen, each signed: the day's list and a slip on paper, the list as CSV."""
 
 from __future__ import annotations
 
