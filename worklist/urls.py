@@ -9,10 +9,10 @@ from django.views.generic import RedirectView
 
 from worklist.health import healthz
 from worklist.roles import needs
-from worklist.views import account
+from worklist.views import account, board, paper
 
 urlpatterns = [
-    path("", needs()(RedirectView.as_view(pattern_name="admin:index")), name="home"),
+    path("", board.home, name="home"),
     # Account
     path("sign-in/", account.SignInView.as_view(), name="sign-in"),
     path("sign-out/", needs()(LogoutView.as_view()), name="sign-out"),
@@ -22,11 +22,16 @@ urlpatterns = [
     path("preferences/", account.preferences, name="preferences"),
     path("password/", account.PasswordView.as_view(), name="password"),
     # Board
+    path("today/", board.today, name="today"),
+    path("help/keys/", board.keys, name="keys"),
     # Booking
     # Exams
     # Patients
     # Set-up
     # Print and export
+    path("print/day/", paper.day, name="print-day"),
+    path("exams/<int:pk>/slip/", paper.slip, name="exam-slip"),
+    path("export/exams.csv", paper.exams_csv, name="exams-csv"),
     # Audit
     # Administration and health
     path("admin/login/", RedirectView.as_view(pattern_name="sign-in", query_string=True)),
