@@ -79,7 +79,8 @@ class AuditForm(forms.Form):
     identifier = forms.CharField(
         required=False,
         max_length=64,
-        label=gettext_lazy("Patient ID, accession number or step ID"),
+        label=gettext_lazy("ID of a patient or exam"),
+        help_text=gettext_lazy("Patient ID, accession number or step ID"),
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
     # Numbers of rows, which other pages link to; an identifier is looked up and becomes one.
