@@ -22,6 +22,7 @@ from worklist.models import (
     RequestedProcedure,
     ScheduledProcedureStep,
     Station,
+    fields,
 )
 
 pytestmark = pytest.mark.django_db
@@ -303,3 +304,16 @@ def test_setting_that_cannot_work_is_found(
     assert not checks.dicom_settings(None)
     setattr(settings, name, value)
     assert [found.id for found in checks.dicom_settings(None)] == [fault]
+
+
+def test_what_is_wrong_with_a_text_is_told_in_the_language_of_the_screen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    german = {
+        "%(length)d characters; the limit is %(limit)d": "%(length)d Zeichen, erlaubt %(limit)d"
+    }
+    monkeypatch.setattr(fields, "gettext", lambda sentence: german.get(sentence, sentence))
+    column = ScheduledProcedureStep._meta.get_field("step_id")
+    with pytest.raises(ValidationError) as caught:
+        column.validate("x" * 17, None)
+    assert caught.value.messages == ["17 Zeichen, erlaubt 16"]

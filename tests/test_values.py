@@ -277,3 +277,11 @@ def written_and_read(keyword: str, text: str, *, is_implicit: bool) -> str:
     file.seek(0)
     value = dcmread(file, force=True).get(keyword)
     return "" if value is None else str(value)
+
+
+def test_error_carries_the_sentence_and_what_stands_in_it() -> None:
+    with pytest.raises(values.TextError) as caught:
+        values.check_text("x" * 17, "SH")
+    assert caught.value.sentence == "%(length)d characters; the limit is %(limit)d"
+    assert caught.value.details == {"length": 17, "limit": 16}
+    assert str(caught.value) == "17 characters; the limit is 16"

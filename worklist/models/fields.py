@@ -11,6 +11,7 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.utils.translation import gettext
 from pydicom.datadict import dictionary_description, dictionary_VM, dictionary_VR
 
 from worklist import values
@@ -49,7 +50,9 @@ class OnePerLine(forms.CharField):
     def to_python(self, value: Any) -> str:
         text = super().to_python(value) or ""
         if "\\" in text:
-            raise ValidationError("a backslash separates values in DICOM: one value a line")
+            raise ValidationError(
+                gettext("a backslash separates values in DICOM: one value a line")
+            )
         return values.join([line.strip() for line in text.splitlines() if line.strip()])
 
 
@@ -94,8 +97,8 @@ class DicomText(_DicomColumn, models.CharField):
         for one in values.split(value) if self.is_multi_valued else (value,):
             try:
                 values.check_text(one, self.vr)
-            except ValueError as error:
-                raise ValidationError(str(error)) from None
+            except values.TextError as error:
+                raise ValidationError(gettext(error.sentence), params=error.details) from None
 
     def formfield(self, **options: Any) -> Any:
         if self.is_multi_valued:
