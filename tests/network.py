@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 from unittest import mock
 
 from pydicom import config
@@ -50,9 +50,7 @@ def association(port: int, syntax: UID, *, ae_title: str = "CT1") -> Iterator[As
     """An association for C-FIND with the SCP on this port of this machine."""
     ae = AE(ae_title=ae_title)
     ae.add_requested_context(ModalityWorklistInformationFind, syntax)
-    assoc = ae.associate(
-        "127.0.0.1", port, ae_title="WORKLIST", evt_handlers=cast(Any, client.HANDLERS)
-    )
+    assoc = ae.associate("127.0.0.1", port, ae_title="WORKLIST", evt_handlers=client.HANDLERS)
     assert assoc.is_established, "the SCP did not accept the association"
     # Command and Identifier are two writes: the second would wait 40 ms for the first to be seen.
     assert assoc.dul.socket is not None

@@ -37,6 +37,7 @@ from pynetdicom.sop_class import ModalityWorklistInformationFind, Verification
 
 from dicomscp import find, handlers, plan, server
 from dicomscp.server import WorklistScp
+from dicomscp.wire import client
 from tests import network, tools
 from tests.cast import DAY, YAMADA, code, step
 from tests.network import Reply
@@ -127,7 +128,7 @@ def test_t01_an_echo_and_a_query_on_one_association(scp: WorklistScp) -> None:
     ae = AE("CT1")
     for context in (Verification, ModalityWorklistInformationFind):
         ae.add_requested_context(context, ImplicitVRLittleEndian)
-    assoc = ae.associate("127.0.0.1", scp.port, ae_title="WORKLIST")
+    assoc = ae.associate("127.0.0.1", scp.port, ae_title="WORKLIST", evt_handlers=client.HANDLERS)
     assert assoc.send_c_echo().Status == 0
     wanted = Dataset()
     wanted.PatientID = ""
@@ -771,7 +772,7 @@ def test_an_address_of_ipv6_is_served() -> None:
     try:
         ae = AE("CT1")
         ae.add_requested_context(ModalityWorklistInformationFind, ImplicitVRLittleEndian)
-        assoc = ae.associate("::1", scp.port, ae_title="WORKLIST")
+        assoc = ae.associate("::1", scp.port, ae_title="WORKLIST", evt_handlers=client.HANDLERS)
         assert found(assoc) == "S1"
         assoc.release()
     finally:
@@ -781,7 +782,9 @@ def test_an_address_of_ipv6_is_served() -> None:
 def implicit_only(port: int) -> Association:
     ae = AE("CT1")
     ae.add_requested_context(ModalityWorklistInformationFind, ImplicitVRLittleEndian)
-    return ae.associate("127.0.0.1", port, ae_title="WORKLIST", max_pdu=4096)
+    return ae.associate(
+        "127.0.0.1", port, ae_title="WORKLIST", max_pdu=4096, evt_handlers=client.HANDLERS
+    )
 
 
 def test_t30_a_peer_of_small_pdus_and_implicit_vr_gets_a_long_answer(scp: WorklistScp) -> None:
@@ -794,7 +797,10 @@ def test_t30_a_peer_of_small_pdus_and_implicit_vr_gets_a_long_answer(scp: Workli
         *("127.0.0.1", scp.port),
         ae_title="WORKLIST",
         max_pdu=4096,
-        evt_handlers=[(evt.EVT_PDU_RECV, lambda event: sizes.append(len(event.pdu)))],
+        evt_handlers=[
+            *client.HANDLERS,
+            (evt.EVT_PDU_RECV, lambda event: sizes.append(len(event.pdu))),
+        ],
     )
     ((_, identifier),) = network.ask(assoc, query(PatientComments="")).pendings
     assoc.release()

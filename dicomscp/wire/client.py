@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from typing import Any, cast
 
 from pynetdicom import evt
@@ -48,4 +47,4 @@ def _hold_back(event: Event) -> None:
 
 
 # To be bound to each association that is asked for.
-HANDLERS: list[tuple[evt.EventType, Callable[..., object]]] = [(evt.EVT_CONN_OPEN, _hold_back)]
+HANDLERS: list[evt.EventHandlerType] = [(evt.EVT_CONN_OPEN, _hold_back)]
