@@ -30,6 +30,9 @@
     timer = setTimeout(() => (isHeld() ? next() : ask(true)), Number(board.dataset.every) * 1000);
   };
 
+  // Out of reach is answered like out of order.
+  const reach = (...request) => fetch(...request).catch(() => new Response("", { status: 503 }));
+
   const ask = async (background) => {
     if (isAsking) {
       askAgain = true;
@@ -37,7 +40,9 @@
     }
     isAsking = true;
     isBackground = background;
-    await htmx.ajax("GET", location.pathname + location.search, { source: board, target: board, swap: "innerMorph" });
+    await htmx.ajax("GET", location.pathname + location.search, {
+      source: board, target: board, swap: "innerMorph", fetch: reach,
+    });
     isAsking = false;
     if (askAgain) {
       askAgain = false;
@@ -68,9 +73,6 @@
     if (status === 200) board.dataset.etag = ctx.response.headers.get("ETag") || "";
     const updated = document.querySelector("[data-updated]");
     if (updated) updated.textContent = clock(true);
-  });
-  document.addEventListener("htmx:error", (event) => {
-    if (event.detail.ctx?.sourceElement === board) setLost(true);
   });
   document.addEventListener("htmx:after:request", (event) => {
     // The session's end is asked for by the frame; nothing of that answer belongs on the board.

@@ -329,7 +329,7 @@ def _exam(columns: Sequence[Any]) -> Exam:
         minutes=minutes,
         modality=modality,
         status=status,
-        description=own or asked,
+        description=own or asked or modality,
         is_emergency=priority == "STAT",
         accession_number=accession,
         patient=patient,
