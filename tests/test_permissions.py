@@ -27,6 +27,8 @@ pytestmark = pytest.mark.django_db
 STATIONS = "worklist.manage_stations"
 CATALOGUE = "worklist.manage_catalogue"
 AUDIT = "audit.view_auditevent"
+SEE = "worklist.view_scheduledprocedurestep"
+EXPORT = "worklist.export_exams"
 
 # What each address asks for, by its name; (): being signed in.
 NEEDS: dict[str, tuple[str, ...]] = {
@@ -38,6 +40,8 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "preferences": (),
     "password": (),
     # Board
+    "today": (SEE,),
+    "keys": (),
     # Booking
     # Exams
     # Patients
@@ -62,6 +66,9 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "setup-order-set-new": (CATALOGUE,),
     "setup-order-set": (CATALOGUE,),
     # Print and export
+    "print-day": (SEE,),
+    "exam-slip": (SEE,),
+    "exams-csv": (SEE, EXPORT),
     # Audit
     "audit": (AUDIT,),
     "audit-csv": (AUDIT,),
