@@ -108,9 +108,11 @@ class SignInView(auth_views.LoginView):
 
     def get_context_data(self, **options: Any) -> dict[str, Any]:
         path = self.kept_path or self.request.POST.get(_KEPT_PATH, "")
-        return super().get_context_data(
+        context = super().get_context_data(
             **options, kept=self.kept, kept_path=path, kept_prefix=_KEPT
         )
+        # Django's own view names the host here.
+        return {**context, "site_name": settings.SITE_NAME}
 
 
 def locked_out(request: HttpRequest, credentials: Any, *args: Any, **options: Any) -> HttpResponse:
