@@ -24,6 +24,12 @@ def new_key() -> str:
     return str(uuid.uuid4())
 
 
+def carried_out(key: uuid.UUID) -> str | None:
+    """The address that the form with this key has led to; None when it was not carried out."""
+    first = FormSubmission.objects.filter(pk=key).first()
+    return first.address if first else None
+
+
 def carry_out(key: uuid.UUID, work: Callable[[], str]) -> Outcome:
     """Do the work of the form with this key, in a transaction, and answer the address it names.
 
@@ -38,7 +44,7 @@ def carry_out(key: uuid.UUID, work: Callable[[], str]) -> Outcome:
             FormSubmission.objects.filter(pk=key).update(address=address)
             return Outcome(address)
     except IntegrityError:
-        first = FormSubmission.objects.filter(pk=key).first()
+        first = carried_out(key)
         if first is None:  # it was the work's own
             raise
-        return Outcome(first.address, is_repeated=True)
+        return Outcome(first, is_repeated=True)

@@ -9,7 +9,7 @@ from django.views.generic import RedirectView
 
 from worklist.health import healthz
 from worklist.roles import needs
-from worklist.views import account
+from worklist.views import account, booking, walk_in
 
 urlpatterns = [
     path("", needs()(RedirectView.as_view(pattern_name="admin:index")), name="home"),
@@ -23,6 +23,11 @@ urlpatterns = [
     path("password/", account.PasswordView.as_view(), name="password"),
     # Board
     # Booking
+    path("exams/new/", booking.exam_new, name="exam-new"),
+    path("exams/new/patients/", booking.patients, name="exam-new-patients"),
+    path("exams/new/procedures/", booking.procedures, name="exam-new-procedures"),
+    path("exams/new/slots/", booking.parts, name="exam-new-slots"),
+    path("walk-in/", walk_in.walk_in, name="walk-in"),
     # Exams
     # Patients
     # Set-up

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.translation import gettext_lazy
 
 from worklist.models import User
 
@@ -22,7 +23,10 @@ class Place:
     permission: str
 
 
-NAVIGATION: tuple[Place, ...] = ()
+NAVIGATION: tuple[Place, ...] = (
+    Place("exam-new", gettext_lazy("Schedule"), "worklist.schedule_exam"),
+    Place("walk-in", gettext_lazy("Walk-in"), "worklist.schedule_exam"),
+)
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:
