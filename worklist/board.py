@@ -404,10 +404,11 @@ def _next_slot(now: dt.datetime) -> dt.datetime:
 
 def _matches(text: str, words: Sequence[str], birth_date: dt.date | None, searched: str) -> bool:
     """Each word is part of what the exam is found by, or the date of birth; or all make a date."""
-    if birth_date and parse_birth_date(text) == birth_date:
+    if birth_date and parse_birth_date(text, today=clock.today()) == birth_date:
         return True
     return all(
-        word in searched or (birth_date is not None and parse_birth_date(word) == birth_date)
+        word in searched
+        or (birth_date is not None and parse_birth_date(word, today=clock.today()) == birth_date)
         for word in words
     )
 
@@ -419,9 +420,9 @@ def _elsewhere(filters: Filters, words: Sequence[str]) -> tuple[Exam, ...]:
     """
     described = Q()
     for word in words:
-        born = parse_birth_date(word)
+        born = parse_birth_date(word, today=clock.today())
         described &= Q(search__contains=word) | (Q(birth_date=born) if born else Q(pk__in=()))
-    if born := parse_birth_date(filters.q):
+    if born := parse_birth_date(filters.q, today=clock.today()):
         described |= Q(birth_date=born)
     patients = list(Patient.objects.filter(described).order_by().values_list("pk")[:_CANDIDATES])
     wanted = Q(patient__in=[pk for (pk,) in patients]) | Q(

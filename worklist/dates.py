@@ -1,60 +1,97 @@
-"""Dates of birth as people type them. No database, no network."""
+"""Dates of birth as people type them: 1979-04-12, 12.4.79, 12/04/1979, 12 Apr 1979, 12041979.
+
+Where day and month could be either, the day comes first. Pure: no database, no clock, no settings.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 import re
 
-from worklist import clock, values
+from worklist import values
 
-# After folding accents and case: 12 März 1979 and 12 Dez 1979 as well as English months.
-_MONTHS = {
-    "jan": 1, "feb": 2, "mar": 3, "mae": 3, "mrz": 3, "apr": 4, "may": 5, "mai": 5, "jun": 6,
-    "jul": 7, "aug": 8, "sep": 9, "oct": 10, "okt": 10, "nov": 11, "dec": 12, "dez": 12,
-}  # fmt: skip
-_EARLIEST_YEAR = 1850
+_OLDEST = 130  # years
 
-_SEPARATOR = r"[-./ ]+"
-_YEAR_FIRST = re.compile(rf"(\d{{4}}){_SEPARATOR}(\d\d?){_SEPARATOR}(\d\d?)", re.ASCII)
-_DAY_FIRST = re.compile(
-    rf"(\d\d?){_SEPARATOR}(\d\d?|[a-z]{{3,9}}){_SEPARATOR}(\d{{4}}|\d\d)", re.ASCII
+# Each month as values.search_words leaves it, in English and German; three letters are enough.
+_MONTHS = (
+    "january januar janner",
+    "february februar feber",
+    "march marz maerz mrz",
+    "april",
+    "may mai",
+    "june juni",
+    "july juli",
+    "august",
+    "september",
+    "october oktober",
+    "november",
+    "december dezember",
 )
-_DIGITS = re.compile(r"\d{8}", re.ASCII)
+
+_NAME = r"[^\W\d_]{3,9}"
+_FORMS = (
+    # 1979-04-12, 1979/4/12, 1979.04.12
+    r"(?P<y>\d{4})(?P<s>[-./])(?P<m>\d{1,2})(?P=s)(?P<d>\d{1,2})",
+    # 12.4.79, 12/04/1979, 12-4-1979, 12. 4. 1979
+    r"(?P<d>\d{1,2})(?P<s>[-./]) ?(?P<m>\d{1,2})(?P=s) ?(?P<y>\d{4}|\d\d)",
+    # 12 Apr 1979, 12. April 79, 12-APR-1979
+    rf"(?P<d>\d{{1,2}})(?:st|nd|rd|th)?[-. ]{{1,2}}(?P<name>{_NAME})"
+    r"[-., ]{1,2}(?P<y>\d{4}|\d\d)",
+    # April 12, 1979
+    rf"(?P<name>{_NAME})\.? (?P<d>\d{{1,2}})(?:st|nd|rd|th)?,? (?P<y>\d{{4}}|\d\d)",
+    # 19790412
+    r"(?P<y>\d{4})(?P<m>\d\d)(?P<d>\d\d)",
+    # 12041979, 120479
+    r"(?P<d>\d\d)(?P<m>\d\d)(?P<y>\d{4}|\d\d)",
+)
+_PATTERNS = tuple(re.compile(rf"(?<![\w.]){form}(?!\w)", re.IGNORECASE) for form in _FORMS)
 
 
-def parse_birth_date(text: str) -> dt.date | None:
-    """The date that someone means by 1979-04-12, 12.4.79, 12/04/1979, 12 Apr 1979 or 19790412.
+def parse_birth_date(text: str, *, today: dt.date) -> dt.date | None:
+    """The date of birth that the whole text says, None when it says none.
 
-    The day stands before the month. A year of two digits is the latest that has been. None when it
-    is not a date.
+    Of a year in two digits it is the latest that has been; nobody is older than 130 years.
     """
-    text = values.search_words(text)
-    if _DIGITS.fullmatch(text):
-        return _date(text[:4], text[4:6], text[6:]) or _date(text[4:], text[2:4], text[:2])
-    if match := _YEAR_FIRST.fullmatch(text):
-        return _date(*match.groups())
-    if match := _DAY_FIRST.fullmatch(text):
-        day, month, year = match.groups()
-        return _date(year, month, day)
+    rest, date = split_birth_date(text, today=today)
+    return date if not rest else None
+
+
+def split_birth_date(text: str, *, today: dt.date) -> tuple[str, dt.date | None]:
+    """The text without the date of birth in it, and that date: "rossi 9.9.48" is rossi and one."""
+    for pattern in _PATTERNS:
+        for match in pattern.finditer(text):
+            date = _date(match, today)
+            if date:
+                rest = f"{text[: match.start()]} {text[match.end() :]}"
+                return " ".join(rest.split()).strip(" ,;"), date
+    return text.strip(), None
+
+
+def _date(match: re.Match[str], today: dt.date) -> dt.date | None:
+    parts = match.groupdict()
+    day, year = int(parts["d"]), int(parts["y"])
+    month = _month(parts["name"]) if parts.get("name") else int(parts["m"])
+    orders = [(month, day)]
+    if not parts.get("name") and match.start("d") < match.start("y"):
+        # 04/13/1979: the month may stand first where no other reading is a date.
+        orders.append((day, month))
+    century = today.year // 100 * 100
+    years = [year] if len(parts["y"]) == 4 else [century + year, century - 100 + year]
+    for month, day in orders:
+        for year in years:
+            try:
+                date = dt.date(year, month, day)
+            except ValueError:
+                continue
+            if date <= today and today.year - date.year <= _OLDEST:
+                return date
     return None
 
 
-def _date(year: str, month: str, day: str) -> dt.date | None:
-    number = int(month) if month.isdigit() else _MONTHS.get(month[:3], 0)
-    today = clock.today()
-    if len(year) == 4:
-        if int(year) < _EARLIEST_YEAR:
-            return None
-        return _valid(int(year), number, int(day))
-    century = today.year // 100 * 100
-    made = _valid(century + int(year), number, int(day))
-    if made is None or made > today:
-        made = _valid(century - 100 + int(year), number, int(day))
-    return made
-
-
-def _valid(year: int, month: int, day: int) -> dt.date | None:
-    try:
-        return dt.date(year, month, day)
-    except ValueError:
-        return None
+def _month(name: str) -> int:
+    """The number of a month by its name or the first letters of it, 0 when it is none."""
+    word = values.search_words(name)
+    for number, spellings in enumerate(_MONTHS, 1):
+        if any(spelling.startswith(word) for spelling in spellings.split()):
+            return number
+    return 0

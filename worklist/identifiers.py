@@ -15,6 +15,7 @@ from django.utils import timezone
 from worklist.models import (
     Counter,
     ImagingServiceRequest,
+    Patient,
     RequestedProcedure,
     ScheduledProcedureStep,
 )
@@ -52,6 +53,19 @@ def _number_of_the_day(letter: str, model: type[models.Model], column: str) -> s
 accession_number = partial(_number_of_the_day, "A", ImagingServiceRequest, "accession_number")
 requested_procedure_id = partial(_number_of_the_day, "R", RequestedProcedure, "procedure_id")
 step_id = partial(_number_of_the_day, "S", ScheduledProcedureStep, "step_id")
+
+
+def patient_id(issuer: str, *, is_unknown: bool = False) -> str:
+    """P, or E for who is unknown, the year and a running number: P26-000123, E26-0031.
+
+    Numbers that this issuer has given otherwise are passed over.
+    """
+    year = f"{timezone.localdate():%y}"
+    letter, digits = ("E", 4) if is_unknown else ("P", 6)
+    while True:
+        made = f"{letter}{year}-{next_number(letter + year):0{digits}}"
+        if not Patient.objects.filter(patient_id=made, issuer=issuer).exists():
+            return made
 
 
 def next_number(name: str) -> int:

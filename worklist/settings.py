@@ -227,6 +227,11 @@ DICOM_MATCH_LIMIT: int = env.int("DICOM_MATCH_LIMIT", default=5000)
 # Queries that read the database at the same time; the others wait for their turn.
 DICOM_DATABASE_CONNECTIONS: int = env.int("DICOM_DATABASE_CONNECTIONS", default=8)
 
+# --- patients -------------------------------------------------------------------------------------
+
+# Who gives the patient IDs of this site (Issuer of Patient ID); others' are labelled.
+ISSUER_OF_PATIENT_ID: str = env.str("ISSUER_OF_PATIENT_ID", default="")
+
 # --- logging --------------------------------------------------------------------------------------
 
 LOGGING = {

@@ -9,7 +9,7 @@ from django.views.generic import RedirectView
 
 from worklist.health import healthz
 from worklist.roles import needs
-from worklist.views import account, audit, board, paper
+from worklist.views import account, audit, board, booking, paper, walk_in
 from worklist.views.setup import (
     closed_days,
     hours,
@@ -33,6 +33,11 @@ urlpatterns = [
     path("today/", board.today, name="today"),
     path("help/keys/", board.keys, name="keys"),
     # Booking
+    path("exams/new/", booking.exam_new, name="exam-new"),
+    path("exams/new/patients/", booking.patients, name="exam-new-patients"),
+    path("exams/new/procedures/", booking.procedures, name="exam-new-procedures"),
+    path("exams/new/slots/", booking.parts, name="exam-new-slots"),
+    path("walk-in/", walk_in.walk_in, name="walk-in"),
     # Exams
     # Patients
     # Set-up

@@ -41,6 +41,7 @@ Code = Literal[
     "past",
     "pregnancy",
     "allergy",
+    "text",
 ]
 Level = Literal["warning", "error"]
 
@@ -104,10 +105,17 @@ def hold(stations: Iterable[Station], patients: Iterable[Patient]) -> None:
             list(locked.order_by("pk").values_list("pk"))
 
 
-def settle(proposals: Sequence[Proposal], *, accepted: frozenset[str], reason: str) -> str:
+def settle(
+    proposals: Sequence[Proposal],
+    *,
+    accepted: frozenset[str],
+    reason: str,
+    beside: Sequence[Conflict] = (),
+) -> str:
     """Decide, inside the transaction that saves; answer the reason to sign with.
 
-    `accepted` are the fingerprints of the conflicts that the person has seen and accepted. Raises
+    `accepted` are the fingerprints of the conflicts that the person has seen and accepted, `beside`
+    conflicts that are known already, of which `find` knows nothing. Raises
     ConflictsFound, with all there are, when one is an error, was not accepted, or lacks a reason.
     Nothing blocks an emergency.
     """
@@ -115,7 +123,8 @@ def settle(proposals: Sequence[Proposal], *, accepted: frozenset[str], reason: s
         [proposal.station for proposal in proposals],
         [proposal.patient for proposal in proposals if proposal.patient],
     )
-    found = find([proposal for proposal in proposals if not proposal.is_emergency])
+    asking = [proposal for proposal in proposals if not proposal.is_emergency]
+    found = (*find(asking), *(beside if asking else ()))
     reason = reason.strip()
     if any(
         conflict.level == "error"

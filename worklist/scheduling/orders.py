@@ -41,10 +41,11 @@ def place_order(
     *,
     steps: Sequence[PlannedStep],
     by: Actor,
+    reason: str = "",
 ) -> tuple[ScheduledProcedureStep, ...]:
     """Book a procedure and its steps; the request, and its patient, may be new or known.
 
-    Identifiers that are missing are made.
+    Identifiers that are missing are made. The steps are signed with the reason, if any.
     """
     with transaction.atomic():
         if request.patient._state.adding:
@@ -60,6 +61,7 @@ def place_order(
                 stations=planned.stations,
                 protocol_codes=planned.protocol_codes,
                 by=by,
+                reason=reason,
             )
         return tuple(planned.step for planned in steps)
 

@@ -67,6 +67,7 @@ class Booked:
     description: str
     code_id: int | None
     accession_number: str
+    status: str
 
 
 @dataclass(frozen=True)
@@ -185,8 +186,26 @@ def next_free(
     return found[:count]
 
 
-def is_free(station_day: StationDay, wanted: Span) -> bool:
-    return not any(wanted.overlaps(booked.span) for booked in station_day.booked)
+def first_gaps(
+    stations: Sequence[Station], now: dt.datetime, minutes: int
+) -> dict[int, dt.datetime]:
+    """By its pk, when nothing is booked on a station for so many minutes, open or not.
+
+    For emergencies: now itself when the station is free.
+    """
+    horizon = Span(now, now + _DAY)
+    taken: dict[int, list[Span]] = defaultdict(list)
+    for each in booked_on(stations, now.date(), horizon.end.date()):
+        if each.station_id is not None:
+            taken[each.station_id].append(each.span)
+    found = {}
+    for station in stations:
+        left = [horizon]
+        for busy in taken[station.pk]:
+            left = [part for gap in left for part in _without(gap, busy)]
+        wide = [gap.start for gap in left if gap.end - gap.start >= dt.timedelta(minutes=minutes)]
+        found[station.pk] = wide[0] if wide else horizon.end
+    return found
 
 
 def _by_day(each: StationDay) -> StationDay:
@@ -225,6 +244,7 @@ _STEP = (
     "requested_procedure__description",
     "requested_procedure__code_id",
     "requested_procedure__request__accession_number",
+    "status",
     "requested_procedure__request__patient_id",
     "requested_procedure__request__patient__name",
 )
@@ -277,7 +297,7 @@ def _read(rows: Iterable[tuple[Any, ...]]) -> list[Booked]:
             .values_list("requested_procedure_code", "minutes")
         )
     made = []
-    for pk, day, time, end_day, end_time, own, whole, code, accession, *rest in rows:
+    for pk, day, time, end_day, end_time, own, whole, code, accession, status, *rest in rows:
         patient_id, patient_name, station_id, station_name, ae_title = rest
         start = dt.datetime.combine(day, time)
         end = start + dt.timedelta(minutes=minutes.get(code, USUAL_MINUTES))
@@ -294,6 +314,7 @@ def _read(rows: Iterable[tuple[Any, ...]]) -> list[Booked]:
                 description=own or whole,
                 code_id=code,
                 accession_number=accession,
+                status=status,
             )
         )
     return made

@@ -6,12 +6,13 @@ import datetime as dt
 from typing import Any
 
 from django import template
+from django.forms import BaseForm, BoundField
 from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from worklist import clock, names
+from worklist import clock, names, values
 from worklist.models import StepStatus
 from worklist.views import notices
 
@@ -49,6 +50,18 @@ def born(value: dt.date | None) -> str:
     years = today.year - value.year - ((today.month, today.day) < (value.month, value.day))
     # Translators: %(date)s is a date of birth, %(years)d the age.
     return _("%(date)s (%(years)d y)") % {"date": date_format(value), "years": years}
+
+
+@register.filter
+def listed(value: str) -> str:
+    """The values of a multi-valued column, a comma between."""
+    return ", ".join(values.split(value))
+
+
+@register.filter
+def field(form: BaseForm, name: str) -> BoundField:
+    """A field of a form by its name, for templates that walk through some of them."""
+    return form[name]
 
 
 @register.filter

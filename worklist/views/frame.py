@@ -27,6 +27,8 @@ class Place:
 
 NAVIGATION: tuple[Place, ...] = (
     Place("today", _("Today"), "worklist.view_scheduledprocedurestep"),
+    Place("exam-new", _("Schedule"), "worklist.schedule_exam"),
+    Place("walk-in", _("Walk-in"), "worklist.schedule_exam"),
     Place(
         "setup-scanners",
         _("Scanners"),

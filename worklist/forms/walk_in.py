@@ -1,0 +1,68 @@
+"""The four fields of a walk-in."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from worklist import clock
+from worklist.forms.text import TimeOfDayField
+from worklist.models import ProcedureType, Station
+from worklist.models.people import sexes
+
+
+def unknown_sexes() -> list[tuple[str, str]]:
+    return [*sexes()[:2], ("O", _("Unknown"))]
+
+
+def starts() -> list[tuple[str, str]]:
+    return [("now", _("Now")), ("at", _("At"))]
+
+
+class WalkInForm(forms.Form):
+    """Exam, scanner and start; the patient is chosen beside it."""
+
+    sex = forms.ChoiceField(
+        label=gettext_lazy("Sex"),
+        choices=unknown_sexes,
+        initial="O",
+        required=False,
+        widget=forms.RadioSelect,
+    )
+    exam = forms.ModelChoiceField(
+        ProcedureType.objects.filter(is_active=True).prefetch_related("allowed_stations"),
+        label=gettext_lazy("Exam"),
+        empty_label="–",
+        widget=forms.Select(attrs={"data-remember": "walk-in-exam"}),
+        error_messages={"required": gettext_lazy("Choose the exam.")},
+    )
+    station = forms.ModelChoiceField(
+        Station.objects.filter(is_active=True),
+        label=gettext_lazy("Scanner"),
+        error_messages={"required": gettext_lazy("Choose the scanner.")},
+    )
+    start = forms.ChoiceField(
+        label=gettext_lazy("Start"),
+        choices=starts,
+        initial="now",
+        widget=forms.RadioSelect,
+    )
+    time = TimeOfDayField(label=gettext_lazy("Time"), required=False)
+
+    def clean(self) -> None:
+        data = self.cleaned_data
+        if data.get("start") == "at" and "time" in data and data["time"] is None:
+            self.add_error("time", _("Enter the time, or choose *Now*."))
+
+    @property
+    def moment(self) -> dt.datetime:
+        """When it is to start, to the minute; who types a time means it."""
+        now = clock.now().replace(second=0)
+        time: Any = self.cleaned_data["time"]
+        if time is None:
+            return now
+        return dt.datetime.combine(now.date(), time)

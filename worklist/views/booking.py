@@ -1,0 +1,178 @@
+"""The page on which exams are booked, and the parts of it that are asked for while one types.
+
+Every button sends the whole form: with scripts a part of it comes back, without them the page.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from urllib.parse import urlencode
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, QueryDict
+from django.shortcuts import redirect, render
+from django.urls import NoReverseMatch, reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
+
+from worklist import lookup, names, once
+from worklist.actor import actor
+from worklist.models import ScheduledProcedureStep
+from worklist.roles import needs
+from worklist.scheduling import booking
+from worklist.scheduling.conflicts import ConflictsFound, when
+from worklist.views import notices
+from worklist.views.desk import Desk
+
+_PARTS = {"who", "exam", "when", "advice", "twins"}
+
+
+@needs("worklist.schedule_exam", "worklist.view_patient")
+def exam_new(request: HttpRequest) -> HttpResponse:
+    """The form; a button of it that only asks for something shows the form again."""
+    desk = Desk(request, request.POST if request.method == "POST" else _opened(request))
+    if request.method != "POST":
+        desk.fill()
+        return _page(request, desk)
+    intent = desk.press()
+    if intent in ("save", "save-another"):
+        return _save(request, desk, is_another_next=intent == "save-another")
+    desk.fill()
+    return _page(request, desk)
+
+
+@require_POST
+@needs("worklist.schedule_exam", "worklist.view_patient")
+def patients(request: HttpRequest) -> HttpResponse:
+    """The options of the patient lookup."""
+    query = request.POST.get("patient_query", "")
+    found = lookup.find_patients(query)
+    is_walk_in = request.GET.get("on") == "walk-in"
+    context = {
+        "query": "" if is_walk_in else query.strip(),
+        "found": found,
+        "who": reverse("walk-in") if is_walk_in else reverse("exam-new-slots"),
+    }
+    return render(request, "booking/patient_options.html", context)
+
+
+@require_POST
+@needs("worklist.schedule_exam", "worklist.view_patient")
+def procedures(request: HttpRequest) -> HttpResponse:
+    """The options of the catalogue."""
+    found = lookup.find_procedures(request.POST.get("exam_query", ""))
+    return render(request, "booking/exam_options.html", {"found": found})
+
+
+@require_POST
+@needs("worklist.schedule_exam", "worklist.view_patient")
+def parts(request: HttpRequest) -> HttpResponse:
+    """One part of the form as it is now: free slots, conflicts, or what a choice fills in."""
+    part = request.GET.get("part", "advice")
+    if part not in _PARTS:
+        return HttpResponseBadRequest()
+    desk = Desk(request, request.POST)
+    desk.press()
+    if part in ("exam", "when"):
+        desk.fill()
+    return render(request, f"booking/{part}.html", {"desk": desk})
+
+
+def _opened(request: HttpRequest) -> QueryDict:
+    """The form as the address opens it: patient, scanner, day and time may be chosen already.
+
+    `after` is the exam after which another is booked for the same patient.
+    """
+    data = QueryDict(mutable=True)
+    data["form_key"] = once.new_key()
+    data["one_request"] = "on"
+    for name in ("patient", "station", "day", "time", "after"):
+        if value := request.GET.get(name, ""):
+            data["after" if name == "after" else _OPENED[name]] = value
+    return data
+
+
+_OPENED = {
+    "patient": "patient",
+    "station": "want_station",
+    "day": "want_day",
+    "time": "want_time",
+}
+
+
+def _page(request: HttpRequest, desk: Desk, *, status: int = 200) -> HttpResponse:
+    return render(request, "booking/new.html", {"desk": desk}, status=status)
+
+
+def _save(request: HttpRequest, desk: Desk, *, is_another_next: bool) -> HttpResponse:
+    key = one_time_key(desk.data.get("form_key", ""))
+    # Asked once more when it does not hold: the patient of the first sending is now a duplicate.
+    if not desk.is_valid() or once.carried_out(key):
+        return sent_before(request, key) or _page(request, desk, status=422)
+    visit = desk.visit()
+    booked: list[ScheduledProcedureStep] = []
+
+    def work() -> str:
+        booked.extend(
+            booking.book(
+                visit,
+                by=actor(request),
+                accepted=desk.accepted,
+                reason=desk.why,
+                may_override=desk.may_override,
+            )
+        )
+        if is_another_next:
+            return f"{reverse('exam-new')}?{urlencode({'after': booked[-1].pk})}"
+        return board(booked[0].start_date)
+
+    try:
+        outcome = once.carry_out(key, work)
+    except (ConflictsFound, ValidationError, IntegrityError) as error:
+        desk.refused(error)
+        return _page(request, desk, status=422)
+    if outcome.is_repeated:
+        return sent_before(request, key) or redirect(outcome.address)
+    notices.done(request, told(booked))
+    return redirect(outcome.address)
+
+
+def one_time_key(text: str) -> uuid.UUID:
+    """The key of a form; a new one when it came without."""
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return uuid.uuid4()
+
+
+def sent_before(request: HttpRequest, key: uuid.UUID) -> HttpResponse | None:
+    """Where the form with this key has led to, if it was carried out already; and say so."""
+    address = once.carried_out(key)
+    if address is None:
+        return None
+    notices.done(request, _("This form was sent before: what it says is booked once."))
+    return redirect(address)
+
+
+def board(day: dt.date) -> str:
+    """The board of that day."""
+    try:
+        return f"{reverse('today')}?{urlencode({'day': f'{day:%Y-%m-%d}'})}"
+    except NoReverseMatch:
+        return reverse("exam-new")
+
+
+def told(booked: list[ScheduledProcedureStep]) -> str:
+    """What was booked, in a sentence."""
+    first = booked[0]
+    request = first.requested_procedure.request
+    words = {
+        "exam": ", ".join(dict.fromkeys(step.description for step in booked)),
+        "patient": names.text(request.patient.name),
+        "when": when(dt.datetime.combine(first.start_date, first.start_time)),
+        "scanner": first.station_names.replace("\\", ", "),
+        "accession": request.accession_number,
+    }
+    return _("%(patient)s: %(exam)s is booked %(when)s on %(scanner)s (%(accession)s).") % words
