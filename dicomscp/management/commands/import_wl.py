@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand
 from django.db import models
 from tqdm import tqdm
 
-from dicomscp import wl_files, wl_import
+from dicomscp import wl_files, wl_import, wl_reading
 from dicomscp.wl_import import Importer, Report
 from worklist.audit.trail import Actor
 from worklist.models import (
@@ -55,7 +55,7 @@ class Command(BaseCommand):
         # From the last to the first: what a later file says holds.
         files = list(wl_files.find(options["paths"]))[::-1]
         progress = tqdm(files, desc="import", unit="file", disable=None, file=sys.stderr)
-        data_sets = chain.from_iterable(list(wl_files.read(path))[::-1] for path in progress)
+        data_sets = chain.from_iterable(list(wl_reading.read(path))[::-1] for path in progress)
         while batch := list(islice(data_sets, wl_import.BATCH)):
             importer.add(batch)
         self._tell(importer.report, files=len(files), is_dry_run=is_dry_run)

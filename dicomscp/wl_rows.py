@@ -1,0 +1,190 @@
+"""The rows that a batch of worklist files touches: looked up together, written together, signed.
+
+What they are to hold is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import connection, models
+
+from dicomscp import wl_files
+from dicomscp.wl_places import (
+    CODE_COLUMNS,
+    LEVELS,
+    PROTOCOL_CODES,
+    STATIONS,
+    Level,
+    PatientKey,
+    Place,
+)
+from worklist.audit import trail
+from worklist.models import (
+    Code,
+    ImagingServiceRequest,
+    Patient,
+    RequestedProcedure,
+    ScheduledProcedureStep,
+    Station,
+    StepProtocolCode,
+    StepStation,
+)
+
+# Held by an import while it looks rows up and writes what is missing.
+_LOCK = 0x776C5F696D70
+
+
+@dataclass
+class Rows:
+    """The rows that a batch touches, stored and new, by key; and what is to be written."""
+
+    objects: dict[Level, dict[Any, Any]] = field(
+        default_factory=lambda: {level: {} for level in LEVELS}
+    )
+    codes: dict[wl_files.Code, Code] = field(default_factory=dict)
+    stations: dict[str, Station] = field(default_factory=dict)
+    new: dict[Level, list[Any]] = field(default_factory=dict)
+    changed: dict[Level, dict[int, Any]] = field(default_factory=dict)
+    # The lists of steps by key: AE titles, and codes.
+    titles: dict[Any, tuple[str, ...]] = field(default_factory=dict)
+    protocols: dict[Any, tuple[wl_files.Code, ...]] = field(default_factory=dict)
+    requests: dict[int, ImagingServiceRequest] = field(default_factory=dict)
+    # The key of a stored study's request.
+    request_of: dict[str, Any] = field(default_factory=dict)
+
+
+def wait_for_others() -> None:
+    """Wait for the other imports that are writing: each sees all that the last one has written.
+
+    On SQLite a transaction that may write is alone from its start.
+    """
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+
+
+def look_up(places: Sequence[Place], *, key_of: Callable[[PatientKey], PatientKey]) -> Rows:
+    """The stored rows that these records name, each kind by one query.
+
+    `key_of` answers the key under which the run knows a patient.
+    """
+    rows = Rows()
+    uids = {place.study_uid for place in places}
+    patients = rows.objects[Patient]
+
+    def keep_request(request: ImagingServiceRequest) -> ImagingServiceRequest:
+        """One object a row, however many ways lead to it."""
+        patient = key_of((request.patient.patient_id, request.patient.issuer))
+        request.patient = patients.setdefault(patient, request.patient)
+        return rows.requests.setdefault(request.pk, request)
+
+    for patient in Patient.objects.filter(
+        patient_id__in={place.said[Patient]["patient_id"] for place in places}
+    ):
+        patients[key_of((patient.patient_id, patient.issuer))] = patient
+    for procedure in RequestedProcedure.objects.filter(study_instance_uid__in=uids).select_related(
+        "request__patient", "request__institution_code", "code", "reason_code"
+    ):
+        procedure.request = keep_request(procedure.request)
+        rows.objects[RequestedProcedure][procedure.study_instance_uid] = procedure
+    accessions = {
+        place.said[ImagingServiceRequest].get("accession_number", "") for place in places
+    } - {""}
+    for request in ImagingServiceRequest.objects.filter(
+        accession_number__in=accessions,
+        patient__patient_id__in={place.said[Patient]["patient_id"] for place in places},
+    ).select_related("patient", "institution_code"):
+        keep_request(request)
+    _look_up_steps(rows, uids)
+    _look_up_codes(rows, places)
+    titles = {title for place in places for title in place.said[ScheduledProcedureStep][STATIONS]}
+    rows.stations = {
+        station.ae_title: station for station in Station.objects.filter(ae_title__in=titles)
+    }
+    return rows
+
+
+def _look_up_steps(rows: Rows, uids: Iterable[str]) -> None:
+    procedures = rows.objects[RequestedProcedure]
+    keys: dict[int, Any] = {}
+    by_pk = {procedure.pk: uid for uid, procedure in procedures.items()}
+    if not by_pk:
+        return
+    for step in ScheduledProcedureStep.objects.filter(requested_procedure__in=by_pk):
+        uid = by_pk[step.requested_procedure_id]
+        step.requested_procedure = procedures[uid]
+        keys[step.pk] = (uid, step.step_id)
+        rows.objects[ScheduledProcedureStep][keys[step.pk]] = step
+    in_procedures = {"step__requested_procedure__in": by_pk}
+    titles: Iterable[Any] = (
+        StepStation.objects.filter(**in_procedures)
+        .order_by("step", "position")
+        .values_list("step", "station__ae_title")
+    )
+    for step_pk, title in titles:
+        if step_pk in keys:
+            rows.titles[keys[step_pk]] = (*rows.titles.get(keys[step_pk], ()), title)
+    codes: Iterable[Any] = (
+        StepProtocolCode.objects.filter(**in_procedures)
+        .order_by("step", "position")
+        .values_list("step", *(f"code__{name}" for name in CODE_COLUMNS))
+    )
+    for step_pk, *code in codes:
+        if step_pk in keys:
+            known = rows.protocols.get(keys[step_pk], ())
+            rows.protocols[keys[step_pk]] = (*known, tuple(code))
+
+
+def _look_up_codes(rows: Rows, places: Sequence[Place]) -> None:
+    wanted: set[wl_files.Code] = set()
+    for place in places:
+        for said in place.said.values():
+            for name, value in said.items():
+                if name == PROTOCOL_CODES:
+                    wanted.update(value)
+                elif name != STATIONS and isinstance(value, tuple):
+                    wanted.add(value)
+    if not wanted:
+        return
+    condition = models.Q()
+    for position, name in enumerate(CODE_COLUMNS):
+        if name in ("value", "long_value", "urn_value"):
+            given = {code[position] for code in wanted} - {""}
+            if given:
+                condition |= models.Q(**{f"{name}__in": given})
+    for code in Code.objects.filter(condition):
+        key = tuple(str(getattr(code, name)) for name in CODE_COLUMNS)
+        if key in wanted:
+            rows.codes[key] = code
+
+
+def write(rows: Rows, *, by: trail.Actor) -> None:
+    for model in (Code, Station):
+        trail.insert_many(rows.new.get(model, []), by=by)
+    step_keys = {id(step): key for key, step in rows.objects[ScheduledProcedureStep].items()}
+
+    def lists(step: Any) -> dict[str, list[models.Model]]:
+        key = step_keys[id(step)]
+        return {
+            STATIONS: [rows.stations[title] for title in rows.titles.get(key, ())],
+            PROTOCOL_CODES: [rows.codes[code] for code in rows.protocols.get(key, ())],
+        }
+
+    for level in LEVELS:
+        new, changed = rows.new.get(level, []), rows.changed.get(level, {})
+        if level is ScheduledProcedureStep:
+            related = [lists(step) for step in new]
+            trail.insert_many(
+                new, by=by, lists={name: [one[name] for one in related] for name in _LISTS}
+            )
+        else:
+            trail.insert_many(new, by=by)
+        for row in changed.values():
+            is_step = level is ScheduledProcedureStep
+            trail.save(row, by=by, lists=lists(row) if is_step else None)
+
+
+_LISTS = (STATIONS, PROTOCOL_CODES)
