@@ -10,7 +10,7 @@
   const lost = document.getElementById("lost");
   const pause = document.querySelector("[data-pause]");
   const menu = document.getElementById("row-menu");
-  const ROWS = "[data-exam]";
+  const ROWS = "[data-v]";
   const reduced = matchMedia("(prefers-reduced-motion: reduce)");
 
   // --- refreshing ---------------------------------------------------------------------------------
@@ -215,7 +215,7 @@
   const fill = (row) => {
     menu.querySelector("[data-name]").textContent = row.querySelector("a bdi").textContent;
     for (const item of menu.querySelectorAll("[data-at]")) {
-      const pk = item.dataset.of === "patient" ? row.dataset.p : row.dataset.exam;
+      const pk = item.dataset.of === "patient" ? row.dataset.p : /\d+/.exec(row.id)[0];
       const target = item.dataset.at.replace("/0/", `/${pk}/`);
       item.hidden = item.dataset.from !== undefined && !item.dataset.from.split(" ").includes(row.dataset.s);
       if (item.matches("form")) {

@@ -205,7 +205,12 @@ _STATION = "stepstation__station_id"
 
 def read(filters: Filters, *, with_gaps: bool = True) -> Board:
     """The board of a day."""
-    scanners, active = _scanners()
+    stations = sorted(
+        Station.objects.all(),
+        key=lambda each: (each.modality, each.friendly_name.casefold(), each.ae_title),
+    )
+    scanners = {each.pk: _scanner(each) for each in stations}
+    active = {each.pk for each in stations if each.is_active}
     exams, searched, at = _day(filters.day)
     ours = [exam for exam in exams if _is_of(exam, filters, at[exam.pk])]
     counted = [exam for exam in ours if exam.status != StepStatus.CANCELED]
@@ -214,11 +219,11 @@ def read(filters: Filters, *, with_gaps: bool = True) -> Board:
         exam.pk
         for exam in ours
         if filters.has_status(exam.status)
-        and (not words or _matches(filters.q, words, exam.birth_date, searched[exam.pk]))
+        and (not words or _matches(exam, filters.q, words, searched[exam.pk]))
     }
     gaps: dict[int, tuple[slots.Span, ...]] = {}
     if with_gaps and not words and filters.status in ("", _OPEN) and filters.day >= clock.today():
-        gaps = _gaps(filters.day)
+        gaps = _gaps(filters.day, [each for each in stations if each.is_active], exams, at)
     lanes = []
     for scanner in (*scanners.values(), None):
         pk = scanner.pk if scanner else None
@@ -273,20 +278,16 @@ def unknown_patients() -> QuerySet[Patient]:
     return Patient.objects.filter(is_unknown=True, merged_into=None).order_by()
 
 
-def _scanners() -> tuple[dict[int, Scanner], set[int]]:
-    """All stations as people look for them, and which of them are in use."""
-    rows = Station.objects.values_list(
-        "pk", "ae_title", "name", "location", "modality", "is_active"
+def _scanner(station: Station) -> Scanner:
+    return Scanner(
+        station.pk, station.ae_title, station.friendly_name, station.location, station.modality
     )
-    made = [(Scanner(pk, ae, name or ae, at, mod), on) for pk, ae, name, at, mod, on in rows]
-    made.sort(key=lambda each: (each[0].modality, each[0].name.casefold(), each[0].ae_title))
-    return {each.pk: each for each, _ in made}, {each.pk for each, on in made if on}
 
 
 def _day(
     day: dt.date,
 ) -> tuple[list[Exam], dict[int, str], dict[int, set[int | None]]]:
-    """The day's exams in their order, the words by which each is found, and where each is done."""
+    """The day's exams in their order, the words of each one's patient, and where each is done."""
     rows = ScheduledProcedureStep.objects.filter(start_date=day).order_by("start_time", "pk")
     exams: dict[int, Exam] = {}
     searched: dict[int, str] = {}
@@ -298,9 +299,7 @@ def _day(
             continue
         exam = _exam(columns)
         exams[pk] = exam
-        searched[pk] = (
-            f"{search} {values.search_words(f'{exam.accession_number} {exam.description}')}"
-        )
+        searched[pk] = search
     similar = _similar(exams.values())
     now = clock.now()
     marked = [
@@ -371,12 +370,22 @@ def _done(exams: Sequence[Exam]) -> int:
     return sum(exam.status == StepStatus.COMPLETED for exam in exams)
 
 
-def _gaps(day: dt.date) -> dict[int, tuple[slots.Span, ...]]:
-    """When each station in use could still take an exam, within what is left of the day."""
-    stations = list(Station.objects.filter(is_active=True))
+def _gaps(
+    day: dt.date,
+    stations: Sequence[Station],
+    exams: Iterable[Exam],
+    at: Mapping[int, set[int | None]],
+) -> dict[int, tuple[slots.Span, ...]]:
+    """When each of these stations could still take an exam, within what is left of the day."""
+    taken = [
+        _booked(exam, station)
+        for exam in exams
+        if exam.status not in FINAL
+        for station in at[exam.pk]
+    ]
     now = clock.now()
     found = {}
-    for (pk, _), station_day in slots.days(stations, day, day).items():
+    for (pk, _), station_day in slots.days(stations, day, day, known=taken).items():
         spans = station_day.free
         if station_day.station.opening_hours_id is None:
             # It never closes: what is worth telling lies between its exams.
@@ -393,6 +402,20 @@ def _gaps(day: dt.date) -> dict[int, tuple[slots.Span, ...]]:
     return found
 
 
+def _booked(exam: Exam, station: int | None) -> slots.Booked:
+    return slots.Booked(
+        step_id=exam.pk,
+        span=slots.Span(exam.begins, exam.ends),
+        station_id=station,
+        station_name="",
+        patient_id=exam.patient,
+        patient_name=exam.name,
+        description=exam.description,
+        code_id=None,
+        accession_number=exam.accession_number,
+    )
+
+
 def _next_slot(now: dt.datetime) -> dt.datetime:
     """The next moment at which an exam may start."""
     over = dt.timedelta(minutes=now.minute % slots.GRID, seconds=now.second)
@@ -402,13 +425,17 @@ def _next_slot(now: dt.datetime) -> dt.datetime:
 # --- searching ------------------------------------------------------------------------------------
 
 
-def _matches(text: str, words: Sequence[str], birth_date: dt.date | None, searched: str) -> bool:
-    """Each word is part of what the exam is found by, or the date of birth; or all make a date."""
-    if birth_date and parse_birth_date(text, today=clock.today()) == birth_date:
+def _matches(exam: Exam, text: str, words: Sequence[str], patient: str) -> bool:
+    """Each word is part of what the exam is found by, or the date of birth; or all make a date.
+
+    `patient` is what the patient is found by.
+    """
+    born, today = exam.birth_date, clock.today()
+    if born and parse_birth_date(text, today=today) == born:
         return True
+    searched = f"{patient} {values.search_words(f'{exam.accession_number} {exam.description}')}"
     return all(
-        word in searched
-        or (birth_date is not None and parse_birth_date(word, today=clock.today()) == birth_date)
+        word in searched or (born and parse_birth_date(word, today=today) == born)
         for word in words
     )
 

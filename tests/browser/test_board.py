@@ -175,7 +175,7 @@ def test_half_typed_search_survives_ten_refreshes(open_page: OpenPage) -> None:
     expect(page).to_have_url(re.compile("q=ros"))
     for n in range(10):
         scheduling.cancel(steps[n], by=cast.actor)
-        expect(page.locator("#board tr[data-exam]")).to_have_count(11 - n)
+        expect(page.locator("#board tr[data-v]")).to_have_count(11 - n)
         assert page.evaluate(
             "(({id, value, selectionStart}) => [id, value, selectionStart])(document.activeElement)"
         ) == ["q", "ros p", 4]
@@ -186,7 +186,7 @@ def test_refresh_without_a_change_leaves_the_page_alone(open_page: OpenPage) -> 
     page = open_page("Clerk", "/today/")
     hurry(page)
     refreshed(page, 304)
-    page.evaluate("document.querySelector('#board tr[data-exam]').dataset.mine = 'yes'")
+    page.evaluate("document.querySelector('#board tr[data-v]').dataset.mine = 'yes'")
     refreshed(page, 304)
     refreshed(page, 304)
     expect(page.locator("[data-mine]")).to_have_count(1)
@@ -265,17 +265,17 @@ def test_search_as_one_types_is_blind_to_accents_and_knows_birth_dates(
     page = open_page("Clerk", "/today/")
     page.keyboard.press("/")
     page.keyboard.type(typed)
-    expect(page.locator(".lane tr[data-exam]")).to_have_count(1)
-    expect(page.locator(".lane tr[data-exam]")).to_contain_text("MÜLLER, Anna")
+    expect(page.locator(".lane tr[data-v]")).to_have_count(1)
+    expect(page.locator(".lane tr[data-v]")).to_contain_text("MÜLLER, Anna")
     expect(page.get_by_role("heading", name="1 more on other days")).to_be_visible()
     page.keyboard.press("Escape")
-    expect(page.locator(".lane tr[data-exam]")).to_have_count(2)
+    expect(page.locator(".lane tr[data-v]")).to_have_count(2)
 
 
 def test_everything_is_there_without_javascript(open_page: OpenPage) -> None:
     full_day()
     page = open_page("Clerk", "/today/", java_script_enabled=False)
-    rows = page.locator("tr[data-exam]")
+    rows = page.locator("tr[data-v]")
     expect(rows).to_have_count(7)
     page.fill("#q", "rossi")
     page.press("#q", "Enter")
@@ -304,7 +304,7 @@ def test_keys_walk_through_rows_days_and_scanners(open_page: OpenPage) -> None:
     page.keyboard.press("j")
     page.keyboard.press("j")
     page.keyboard.press("k")
-    assert page.evaluate("document.activeElement.closest('tr').dataset.exam")
+    assert page.evaluate("document.activeElement.closest('tr').id")
     page.keyboard.press("2")
     expect(page.locator("section.lane")).to_have_count(1)
     expect(page.locator("section.lane h2")).to_contain_text("MR1")

@@ -126,6 +126,12 @@ class Patient(Versioned):
             # C-FIND by name and by birth date.
             models.Index(fields=("name_folded",), name="worklist_patient_name"),
             models.Index(fields=("birth_date",), name="worklist_patient_birth_date"),
+            # The board's reminder of patients who are still to be identified.
+            models.Index(
+                fields=("id",),
+                condition=Q(is_unknown=True, merged_into=None),
+                name="worklist_patient_unknown",
+            ),
         )
 
     def __str__(self) -> str:

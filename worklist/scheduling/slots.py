@@ -109,13 +109,15 @@ def days(
     last: dt.date,
     *,
     ignoring: Collection[int] = (),
+    known: Iterable[Booked] | None = None,
 ) -> dict[tuple[int, dt.date], StationDay]:
     """Each station's days from first to last, by its pk and the day: four statements at most.
 
-    `ignoring` are steps that are about to be moved.
+    `ignoring` are steps that are about to be moved; `known` is what is booked, if the caller has
+    read it already.
     """
     booked: dict[int, list[Booked]] = defaultdict(list)
-    for each in booked_on(stations, first, last):
+    for each in booked_on(stations, first, last) if known is None else known:
         if each.station_id is not None and each.step_id not in ignoring:
             booked[each.station_id].append(each)
     hours: dict[int, list[OpeningTime]] = defaultdict(list)

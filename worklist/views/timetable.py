@@ -116,5 +116,5 @@ def _exam(exam: Exam, station: int) -> str:
         f'<a href="{page}">{exam.start:%H:%M} {person(exam.name)}</a>'
         f"<span>{escape(exam.description)}</span>"
         f'<span class="id">{escape(exam.patient_id)} · {escape(born(exam.birth_date))}</span>'
-        f"{rows.status(exam.status)}{rows.tags(exam)}</div>"
+        f"<span {rows.status(exam.status)}</span>{rows.tags(exam)}</div>"
     )
