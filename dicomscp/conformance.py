@@ -14,7 +14,7 @@ from pydicom.datadict import (
     tag_for_keyword,
 )
 
-from dicomscp import identifier
+from dicomscp import identifier, matching
 from dicomscp.status import (
     CANNOT_DECODE,
     IDENTIFIER_DOES_NOT_MATCH,
@@ -170,8 +170,9 @@ them after the last response.
 
 #### 3.2.3 SOP Class Extended Negotiation
 
-An SCU that offers extended negotiation for the worklist (PS3.4 K.5) is answered with
-`01 01 00 00`, cut to the number of bytes that it offered; one that offers none is answered none.
+An SCU that offers extended negotiation for the worklist (PS3.4 K.5) is answered with `01 01 00 00`,
+cut to the number of bytes that it offered, a byte that it offers as 00 staying 00; one that offers
+none is answered none.
 
 | Byte | Field | Answer | What it means |
 | --- | --- | --- | --- |
@@ -210,12 +211,14 @@ All keys are combined with AND. In detail (PS3.4 C.2.2.2 and K.2.2):
 2. **Wildcards.** `*` (any run of characters) and `?` (one character) are supported on AE, CS, LO,
    LT, PN, SH, ST, UC and UR, so also on Scheduled Station AE Title, Modality and Patient ID,
    where Table K.6-1 asks for single value matching only.
-3. **Case.** Matching is case-sensitive, except for PN.
-4. **Person names** (all attributes of VR PN). Case-insensitive and accent-sensitive. Blanks round
-   components and trailing `^` do not count. A key without `=` matches any one component group
-   (alphabetic, ideographic, phonetic); a key with `=` is compared group by group, an empty group
-   of the key being universal. A name without wildcard is compared as a whole: `DOE` does not
-   match `DOE^JANE`. Wildcards work as on other VRs. Fuzzy semantic matching is not supported.
+3. **Case and blanks.** Matching is case-sensitive, except for PN. Blanks round a value do not
+   count; those before an LT, ST, UC or UR do.
+4. **Person names** (all attributes of VR PN). Case-insensitive, character by character (`ß` is
+   `ẞ`, but not `ss`), and accent-sensitive. Blanks round components and trailing `^` do not
+   count. A key without `=` matches any one component group (alphabetic, ideographic, phonetic); a
+   key with `=` is compared group by group, a group of the key that is empty or `*` being
+   universal. A name without wildcard is compared as a whole: `DOE` does not match `DOE^JANE`.
+   Wildcards work as on other VRs. Fuzzy semantic matching is not supported.
 5. **Empty stored values.** A step whose value is unknown fails every key on that attribute that
    is not universal.
 6. **Dates and times, single.** DA is read as `YYYYMMDD` and as `YYYY.MM.DD`, TM also with colons.
@@ -226,10 +229,12 @@ All keys are combined with AND. In detail (PS3.4 C.2.2.2 and K.2.2):
    ranges. An open end of the dates is unbounded; a missing end of the times is the start or the
    end of the day. In every other combination the two keys are matched independently.
 9. **Several values** in a key (`\\`) mean OR in Modality and in Scheduled Station AE Title, and a
-   list of UID in attributes of VR UI. In any other attribute they are refused with 0xA900.
+   list of UID in attributes of VR UI. In any other attribute they are refused with 0xA900, and
+   so is a key of separators alone.
 10. **Stored attributes with several values** match when one of the values does; all values are
     returned.
-11. **Numbers.** DS and US are compared as numbers: `70` equals `70.0`.
+11. **Numbers.** DS and US are compared as numbers: `70` equals `70.0`. A US that comes in a VR of
+    text is read as text; in any other VR than US or UN it is refused with 0xA900.
 12. **Sequences.** An item of the stored sequence must meet all keys of the key's item together.
 13. **Malformed keys** never widen an answer. A value that its VR does not allow (a wildcard in a
     date, a date that does not exist), a range that runs backwards, and more than one item in a
@@ -237,7 +242,9 @@ All keys are combined with AND. In detail (PS3.4 C.2.2.2 and K.2.2):
 14. **Bounds.** Refused with 0xA900 is an Identifier of more than {identifier.MAX_BYTES // 1024}
     KiB, {identifier.MAX_ELEMENTS} elements and items, or {identifier.MAX_DEPTH} levels, and one
     in which an element stands twice. One whose bytes cannot be decoded to the last is refused
-    with 0xC001.
+    with 0xC001. Refused with 0xA900 is also a key of more characters than its VR allows (a `*`
+    at either end not counted), of more than {matching.MAX_VALUES} values, or with a control
+    character that its VR does not allow; NUL at a value's end is padding.
 15. **What is left alone.** Group length elements and trailing padding are dropped. Specific
     Character Set and Timezone Offset From UTC are not keys.
 
@@ -274,7 +281,7 @@ before the first match is read, and all matches of a query carry the same Pendin
 CLOSING = """\
 ## 4 Network interfaces and configuration
 
-TCP/IP, IPv4. Address, port and AE title are set by the environment:
+TCP/IP, IPv4 or IPv6 as the address says. Address, port and AE title are set by the environment:
 
 | Setting | Default |
 | --- | --- |
@@ -293,7 +300,8 @@ Not supported.
 **Requests.** All sets of PS3.3 C.12.1.1.2 are read: the default repertoire, the single-byte sets
 with and without code extensions, the multi-byte sets of Japanese, Korean and Chinese, and ISO_IR
 192, GB18030 and GBK. Bytes beyond ASCII in a request without Specific Character Set are read as
-UTF-8. A key that cannot be read in its set, or in a set that is not supported, is refused with
+UTF-8; behind ASCII with ISO 2022 IR 58 or ISO 2022 IR 149 and without an escape sequence, in that
+set. A key that cannot be read in its set, or in a set that is not supported, is refused with
 0xA900.
 
 **Responses.** The request's set is used when it can hold every character of the response,

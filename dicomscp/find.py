@@ -12,8 +12,7 @@ from itertools import islice
 from typing import Any
 
 from django.db import models
-from django.db.models import Exists, F, FloatField, OuterRef, Q, Value
-from django.db.models.functions import Cast, NullIf
+from django.db.models import Exists, OuterRef, Q
 
 from dicomscp.matching import (
     AnyItem,
@@ -168,11 +167,8 @@ def _narrow_column(condition: Condition, path: str) -> Q:
             where &= _name_like(f"{path}_folded", _like(group))
         return where
     if isinstance(condition, NumberIs):
-        if condition.attribute.vr == "US":
-            return Q(**{path: condition.number})
-        # Text is cast only where there is some: PostgreSQL may evaluate in any order.
-        number = Cast(NullIf(F(path), Value("")), FloatField())
-        return Q(models.lookups.Exact(number, condition.number))
+        # No cast: databases refuse some numbers and round others.
+        return ~Q(**{path: ""})
     bounds = {}
     if condition.low is not None:
         bounds[f"{path}__gte"] = condition.low
@@ -230,13 +226,13 @@ def _undecided_of(conditions: Sequence[Condition]) -> tuple[Condition, ...]:
 
 
 def _undecided(condition: Condition) -> Condition | None:
-    """What of a condition SQL has not decided: names, and several values in one column."""
+    """What of a condition SQL has not decided: names, numbers, several values in one column."""
     if isinstance(condition, AnyItem):
         if _is_list(condition.attribute):
             return None
         inner = _undecided_of(condition.conditions)
         return AnyItem(condition.attribute, inner) if inner else None
-    if isinstance(condition, NameLike):
+    if isinstance(condition, NameLike | NumberIs):
         return condition
     if isinstance(condition, OneOf | Like) and _holds_several(condition.attribute):
         return condition

@@ -6,6 +6,7 @@ All rows are read, and the database given back, before the first answer leaves.
 from __future__ import annotations
 
 import logging
+import operator
 import secrets
 import threading
 import time
@@ -199,9 +200,9 @@ def on_echo(event: evt.Event) -> int:
 
 
 def on_extended_negotiation(event: evt.Event) -> dict[str, bytes]:
-    """Answer SOP Class Extended Negotiation (PS3.4 K.5), no longer than what was offered."""
+    """Answer SOP Class Extended Negotiation (PS3.4 K.5): of each byte the offer, or zero."""
     return {
-        uid: _EXTENDED_NEGOTIATION[: len(offered)]
+        uid: bytes(map(operator.and_, offered, _EXTENDED_NEGOTIATION))
         for uid, offered in cast(Any, event).app_info.items()
         if uid == ModalityWorklistInformationFind
     }

@@ -36,6 +36,9 @@ _SHORT_VRS = frozenset(
 _LONG_VRS = frozenset(
     {"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"}
 )
+# PS3.5 7.3: what byte order counts for, and how many bytes one number has.
+_NUMBER_SIZES = {"AT": 2, "OW": 2, "SS": 2, "US": 2, "FL": 4, "OF": 4, "OL": 4, "SL": 4, "UL": 4}
+_NUMBER_SIZES |= dict.fromkeys(("FD", "OD", "OV", "SV", "UV"), 8)
 
 
 @dataclass(frozen=True)
@@ -55,16 +58,29 @@ class Element:
         return self.vr == "SQ"
 
 
-def read(encoded: bytes, *, implicit_vr: bool) -> tuple[Element, ...]:
-    """The elements of a little endian data set, in the order in which they were sent.
+def read(encoded: bytes, *, implicit_vr: bool, big_endian: bool = False) -> tuple[Element, ...]:
+    """The elements of a data set, in the order in which they were sent, values in little endian.
 
     Group length elements and trailing padding are left out (PS3.5 7.2, 7.8.1). Raises Refusal:
     0xC001 for bytes that are no data set, 0xA900 past a bound or for an element that stands twice.
     """
     if len(encoded) > MAX_BYTES:
         raise Refusal(IDENTIFIER_DOES_NOT_MATCH, f"Identifier of more than {MAX_BYTES} bytes")
-    walker = _Walker(encoded)
+    walker = _Walker(encoded, ">" if big_endian else "<")
     return walker.elements(0, len(encoded), implicit_vr=implicit_vr, depth=1)[0]
+
+
+def items(element: Element) -> tuple[tuple[Element, ...], ...]:
+    """The items of an element that is known to be a sequence.
+
+    PS3.5 6.2.2: one of VR UN and of a known length was a sequence in Implicit VR Little Endian.
+    Raises Refusal for what is none.
+    """
+    if element.vr != "UN":
+        return element.items
+    header = struct.pack("<HHI", element.tag >> 16, element.tag & 0xFFFF, len(element.value))
+    (again,) = read(header + element.value, implicit_vr=True)
+    return again.items
 
 
 def _damaged(rule: str, tag: int | None = None) -> Refusal:
@@ -78,9 +94,13 @@ def _damaged(rule: str, tag: int | None = None) -> Refusal:
 class _Walker:
     """Walks a data set once, forwards, counting what it has met."""
 
-    def __init__(self, encoded: bytes) -> None:
+    def __init__(self, encoded: bytes, order: str) -> None:
         self._bytes = encoded
+        self._order = order
         self._count = 0
+
+    def _unpack(self, form: str, position: int) -> tuple[int, ...]:
+        return struct.unpack_from(self._order + form, self._bytes, position)
 
     def elements(
         self, start: int, end: int, *, implicit_vr: bool, depth: int, undefined: bool = False
@@ -110,11 +130,11 @@ class _Walker:
     def _tag(self, position: int, end: int) -> int:
         if position + 8 > end:
             raise _damaged("cut inside an element's header")
-        group, element = struct.unpack_from("<HH", self._bytes, position)
-        return int(group) << 16 | int(element)
+        group, element = self._unpack("HH", position)
+        return group << 16 | element
 
     def _no_length(self, tag: int, position: int, end: int) -> None:
-        if struct.unpack_from("<I", self._bytes, position + 4)[0]:
+        if self._unpack("I", position + 4)[0]:
             raise _damaged("a delimiter with a length", tag)
 
     def _element(
@@ -143,24 +163,27 @@ class _Walker:
         if vr == "SQ":
             items, _ = self._items(tag, position, stop, implicit_vr=implicit_vr, depth=depth)
             return Element(tag, "SQ", b"", items), stop
-        return Element(tag, vr, self._bytes[position:stop]), stop
+        value = self._bytes[position:stop]
+        if self._order == ">" and vr in _NUMBER_SIZES:
+            value = _swapped(value, _NUMBER_SIZES[vr])
+        return Element(tag, vr, value), stop
 
     def _header(
         self, tag: int, position: int, end: int, *, implicit_vr: bool
     ) -> tuple[str, int, int]:
         """VR, length and where the value starts."""
         if implicit_vr:
-            (length,) = struct.unpack_from("<I", self._bytes, position + 4)
+            (length,) = self._unpack("I", position + 4)
             return _dictionary_vr(tag), length, position + 8
         vr = self._bytes[position + 4 : position + 6].decode("latin-1")
         if vr in _SHORT_VRS:
-            (length,) = struct.unpack_from("<H", self._bytes, position + 6)
+            (length,) = self._unpack("H", position + 6)
             return vr, length, position + 8
         if vr not in _LONG_VRS:
             raise _damaged("unknown VR", tag)
         if position + 12 > end:
             raise _damaged("cut inside an element's header")
-        (length,) = struct.unpack_from("<I", self._bytes, position + 8)
+        (length,) = self._unpack("I", position + 8)
         return vr, length, position + 12
 
     def _items(
@@ -191,7 +214,7 @@ class _Walker:
                 raise Refusal(
                     IDENTIFIER_DOES_NOT_MATCH, f"Identifier of more than {MAX_ELEMENTS} elements"
                 )
-            (length,) = struct.unpack_from("<I", self._bytes, position + 4)
+            (length,) = self._unpack("I", position + 4)
             position += 8
             if length == _UNDEFINED:
                 item, position = self.elements(
@@ -207,6 +230,11 @@ class _Walker:
         if undefined:
             raise _damaged("a sequence has no end", tag)
         return tuple(items), position
+
+
+def _swapped(value: bytes, size: int) -> bytes:
+    """Numbers of this size with their bytes the other way round."""
+    return b"".join(value[start : start + size][::-1] for start in range(0, len(value), size))
 
 
 def _dictionary_vr(tag: int) -> str:

@@ -7,10 +7,9 @@ is read. Pure: no database, no network.
 from __future__ import annotations
 
 import datetime as dt
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from decimal import Decimal
 
 from dicomscp.status import IDENTIFIER_DOES_NOT_MATCH, Refusal
 from worklist import values
@@ -48,13 +47,11 @@ class Like:
     attribute: Attribute
     patterns: tuple[str, ...]
 
-    @cached_property
-    def _tests(self) -> tuple[Callable[[str], object], ...]:
-        return tuple(_pattern(pattern) for pattern in self.patterns)
-
     def matches(self, item: Item) -> bool:
         return any(
-            test(str(value)) for value in item.values[self.attribute] for test in self._tests
+            is_like(str(value), pattern)
+            for value in item.values[self.attribute]
+            for pattern in self.patterns
         )
 
     @property
@@ -72,22 +69,17 @@ class NameLike:
     attribute: Attribute
     groups: tuple[str, ...]
 
-    @cached_property
-    def _tests(self) -> tuple[Callable[[str], object] | None, ...]:
-        return tuple(_pattern(group) if group else None for group in self.groups)
-
     def matches(self, item: Item) -> bool:
         return any(self._matches(str(name)) for name in item.values[self.attribute])
 
     def _matches(self, name: str) -> bool:
         stored = values.fold_name(name).split("=")
-        if len(self._tests) == 1:
-            test = self._tests[0]
-            return test is None or any(test(group) for group in stored if group)
-        stored += [""] * (len(self._tests) - len(stored))
+        if len(self.groups) == 1:
+            return any(group != "" and is_like(group, self.groups[0]) for group in stored)
+        stored += [""] * (len(self.groups) - len(stored))
         return all(
-            test is None or (group != "" and bool(test(group)))
-            for test, group in zip(self._tests, stored, strict=False)
+            pattern == "" or (group != "" and is_like(group, pattern))
+            for pattern, group in zip(self.groups, stored, strict=False)
         )
 
     @property
@@ -97,17 +89,25 @@ class NameLike:
 
 @dataclass(frozen=True)
 class NumberIs:
-    """A DS or US, compared as a number (CP-2305)."""
+    """A DS, compared as a number (CP-2305)."""
 
     attribute: Attribute
-    number: float
+    number: Decimal
 
     def matches(self, item: Item) -> bool:
-        return any(float(str(value)) == self.number for value in item.values[self.attribute])
+        return any(_is_number(str(value), self.number) for value in item.values[self.attribute])
 
     @property
     def words(self) -> str:
-        return f"{self.attribute.name} is {self.number:g}"
+        return f"{self.attribute.name} is {self.number:f}"
+
+
+def _is_number(text: str, number: Decimal) -> bool:
+    try:
+        return values.parse_decimal(text) == number
+    except ValueError:
+        # What another program wrote into the column is no reason to fail a query.
+        return False
 
 
 @dataclass(frozen=True)
@@ -180,13 +180,29 @@ def _range_in_words(low: object, high: object) -> str:
     return f"from {low}" if high is None else f"from {low} to {high}"
 
 
-def _pattern(wildcards: str) -> Callable[[str], object]:
-    """A test for "*" (any run) and "?" (one character); everything else stands for itself."""
-    parts = {"*": ".*", "?": "."}
-    expression = "".join(
-        parts.get(character) or re.escape(character) for character in re.sub(r"\*+", "*", wildcards)
-    )
-    return re.compile(expression, re.DOTALL).fullmatch
+def is_like(text: str, pattern: str) -> bool:
+    """Whether the whole text fits: "*" is any run of characters, "?" is one (C.2.2.2.4).
+
+    No expression is made of a key: what one of "*?*?*?" costs a regular expression stops a server.
+    """
+    at = wanted = 0
+    # Where the last "*" stands, and where the text goes on behind its run.
+    star, behind = -1, 0
+    while at < len(text):
+        # "*" first: in a text it is a character like any other.
+        if wanted < len(pattern) and pattern[wanted] == "*":
+            star, behind = wanted, at
+            wanted += 1
+        elif wanted < len(pattern) and pattern[wanted] in ("?", text[at]):
+            at += 1
+            wanted += 1
+        elif star >= 0:
+            # Only the last "*" needs to take more: what stands before it has found its place.
+            behind += 1
+            at, wanted = behind, star + 1
+        else:
+            return False
+    return pattern[wanted:].strip("*") == ""
 
 
 # --- from a key's text to its condition -----------------------------------------------------------
@@ -194,6 +210,8 @@ def _pattern(wildcards: str) -> Callable[[str], object]:
 # Several values mean OR in these two: a modality that sends CT\PT means both (B.19).
 _OR_KEYWORDS = ("Modality", "ScheduledStationAETitle")
 _WILDCARDS = frozenset("*?")
+# A console asks for a handful; so many a database takes in one statement.
+MAX_VALUES = 256
 # PS3.5 Table 6.2-1: a backslash is a character of these like any other.
 _SINGLE_VALUE_VRS = ("LT", "ST", "UR", "UT")
 
@@ -203,41 +221,71 @@ def condition(attribute: Attribute, text: str) -> Condition | None:
 
     Raises Refusal (0xA900, Offending Element) for a key that is malformed: it never widens.
     """
-    text = _strip(text)
+    vr = attribute.vr
+    text = values.strip(text, vr)
     if text in ("", "*"):
         return None
-    vr = attribute.vr
     if "\\" in text and vr not in _SINGLE_VALUE_VRS:
         return _several(attribute, text)
     if vr in ("DA", "TM"):
         return _moment(attribute, text)
-    if vr in ("DS", "US"):
+    _check(attribute, text)
+    if vr == "US":
+        return OneOf(attribute, (_whole_number(attribute, text),))
+    if vr == "DS":
         return NumberIs(attribute, _number(attribute, text))
     if vr == "UI":
         return OneOf(attribute, (_uid(attribute, text),))
     if vr == "PN":
-        groups = tuple(values.fold_name(text).split("="))
+        groups = _groups(text)
         return NameLike(attribute, groups) if any(groups) else None
     if _WILDCARDS & set(text):
         return Like(attribute, (text,))
     return OneOf(attribute, (text,))
 
 
+def _groups(name: str) -> tuple[str, ...]:
+    """The patterns of a name's component groups, "" for one that is universal."""
+    groups = values.fold_name(name).split("=")
+    if len(groups) == 1:
+        return ("",) if groups == ["*"] else tuple(groups)
+    return tuple(group if group.strip("*") else "" for group in groups)
+
+
 def _several(attribute: Attribute, text: str) -> Condition | None:
-    wanted = tuple(stripped for one in text.split("\\") if (stripped := _strip(one)))
-    if attribute.vr == "UI" and wanted:
+    parts = (values.strip(one, attribute.vr) for one in text.split("\\"))
+    wanted = tuple(part for part in parts if part)
+    if len(wanted) > MAX_VALUES:
+        raise malformed(attribute, f"more than {MAX_VALUES} values")
+    for one in wanted:
+        _check(attribute, one)
+    if not wanted:
+        raise malformed(attribute, "not a value")
+    if attribute.vr == "UI":
         return OneOf(attribute, tuple(_uid(attribute, one) for one in wanted))
     if attribute.keyword not in _OR_KEYWORDS:
         raise malformed(attribute, "more than one value")
-    if not wanted or "*" in wanted:
+    if "*" in wanted:
         return None
     if any(_WILDCARDS & set(one) for one in wanted):
         return Like(attribute, wanted)
     return OneOf(attribute, wanted)
 
 
-def _strip(text: str) -> str:
-    return text.strip(" \0")
+def _check(attribute: Attribute, text: str) -> None:
+    """Refuse a text that no value of this attribute can be like: it is damaged or a mistake."""
+    vr = attribute.vr
+    if values.has_control(text, vr):
+        raise malformed(attribute, "a control character")
+    limit = values.MAX_LENGTH.get(vr)
+    if limit is None:
+        return
+    parts = values.fold_name(text).split("=") if vr == "PN" else [text]
+    if len(parts) > 3:
+        raise malformed(attribute, "more than 3 component groups")
+    # A value of full length may have a "*" before and behind it.
+    if any(len(one) - one.startswith("*") - one.endswith("*") > limit for one in parts):
+        raise malformed(attribute, f"more than {limit} characters")
 
 
 def malformed(attribute: Attribute, rule: str) -> Refusal:
@@ -253,11 +301,18 @@ def _short(name: str) -> str:
     return name.replace("Scheduled Procedure Step", "SPS").replace("Sequence", "Seq.")
 
 
-def _number(attribute: Attribute, text: str) -> float:
+def _number(attribute: Attribute, text: str) -> Decimal:
     try:
-        return float(values.parse_decimal(text))
+        return values.parse_decimal(text)
     except ValueError:
         raise malformed(attribute, "not a number") from None
+
+
+def _whole_number(attribute: Attribute, text: str) -> Value:
+    try:
+        return values.parse(text, "US")
+    except ValueError:
+        raise malformed(attribute, "not a whole number from 0 to 65535") from None
 
 
 def _uid(attribute: Attribute, text: str) -> str:
@@ -279,7 +334,7 @@ def _moment(attribute: Attribute, text: str) -> Condition:
 
 def _between(attribute: Attribute, text: str) -> Between:
     """The range of this text, which may yet run backwards."""
-    parts = [_strip(part) for part in text.split("-")]
+    parts = [values.strip(part, attribute.vr) for part in text.split("-")]
     if len(parts) != 2 or not any(parts):
         raise malformed(attribute, f"not a {_kind(attribute)} or {_kind(attribute)} range")
     low, high = parts
@@ -311,7 +366,7 @@ def combined(date: Attribute, time: Attribute, *, dates: str, times: str) -> Int
     open; a missing end of the times is the start or the end of the day. Raises Refusal as
     condition does.
     """
-    dates, times = _strip(dates), _strip(times)
+    dates, times = values.strip(dates, date.vr), values.strip(times, time.vr)
     if not all("-" in text and "\\" not in text for text in (dates, times)):
         return None
     days, hours = _between(date, dates), _between(time, times)

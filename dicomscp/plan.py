@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dicomscp import matching
+from dicomscp import identifier, matching
 from dicomscp.identifier import SPECIFIC_CHARACTER_SET, TIMEZONE_OFFSET_FROM_UTC, Element
 from dicomscp.matching import AnyItem, Condition
 from dicomscp.status import IDENTIFIER_DOES_NOT_MATCH, PENDING, PENDING_WARNING, Refusal
@@ -19,6 +19,10 @@ from worklist.character_set import CharacterSet
 _STEP = attributes.find("ScheduledProcedureStepSequence")
 _START_DATE = attributes.find("ScheduledProcedureStepSequence", "ScheduledProcedureStepStartDate")
 _START_TIME = attributes.find("ScheduledProcedureStepSequence", "ScheduledProcedureStepStartTime")
+# What a key's bytes are in these is no text, and of the table's VRs US alone is one of them.
+_BINARY_VRS = frozenset(
+    {"AT", "FD", "FL", "OB", "OD", "OF", "OL", "OV", "OW", "SL", "SS", "SV", "UL", "US", "UV"}
+)
 
 
 @dataclass(frozen=True)
@@ -118,14 +122,15 @@ class _Planner:
         terms: CharacterSet,
         path: tuple[int, ...],
     ) -> tuple[tuple[Condition, ...], Return]:
-        if element.value.strip(b" \0"):
+        if element.vr not in ("SQ", "UN") and element.value.strip(b" \0"):
             raise matching.malformed(attribute, "not a sequence")
-        if len(element.items) > 1:
+        items = identifier.items(element)
+        if len(items) > 1:
             raise matching.malformed(attribute, "more than one item")
-        if not element.items or not element.items[0]:
+        if not items or not items[0]:
             # C.2.2.2.6: a zero-length sequence or item asks for the whole of it.
             return (), Return(attribute, items=_whole(attribute.items, asked=False))
-        item = element.items[0]
+        item = items[0]
         conditions, returns = self.level(
             item, attribute.item_by_tag, _terms(item, terms), path=(*path, element.tag)
         )
@@ -154,8 +159,8 @@ def _text(attribute: Attribute, element: Element, terms: CharacterSet) -> str:
     """The key's text. Raises Refusal when its bytes cannot be read."""
     if element.is_sequence:
         raise matching.malformed(attribute, "a sequence where a value belongs")
-    if attribute.vr == "US":
-        return _number_text(attribute, element.value)
+    if element.vr in _BINARY_VRS or (attribute.vr == "US" and element.vr == "UN"):
+        return _number_text(attribute, element)
     governed = attribute.vr in character_set.GOVERNED_VRS
     try:
         return character_set.decode(
@@ -169,10 +174,13 @@ def _text(attribute: Attribute, element: Element, terms: CharacterSet) -> str:
         ) from None
 
 
-def _number_text(attribute: Attribute, value: bytes) -> str:
-    if len(value) > 2:
+def _number_text(attribute: Attribute, element: Element) -> str:
+    """The number that stands in a US's bytes, which are never those of a text, such as of "*"."""
+    value = element.value
+    if not value:
+        return ""
+    if attribute.vr != "US" or element.vr not in ("US", "UN"):
+        raise matching.malformed(attribute, f"its VR in the request is {element.vr}")
+    if len(value) != 2:
         raise matching.malformed(attribute, "more than one value")
-    if value in (b"* ", b"*\0"):
-        # What consoles that fill every field with a star send for a number.
-        return "*"
-    return str(int.from_bytes(value, "little")) if value else ""
+    return str(int.from_bytes(value, "little"))

@@ -15,7 +15,7 @@ from pydicom.tag import Tag
 
 from dicomscp.matching import Item
 from dicomscp.plan import QueryPlan, Return
-from worklist import values
+from worklist import attributes, values
 from worklist.attributes import Attribute
 from worklist.character_set import (
     DEFAULT,
@@ -27,6 +27,8 @@ from worklist.character_set import (
     is_supported,
 )
 from worklist.values import Value
+
+_STEP = attributes.find("ScheduledProcedureStepSequence")
 
 
 def identifier(
@@ -86,6 +88,9 @@ def _dataset(
             inner = [
                 _dataset(returned.items, one, terms, implicit_vr) for one in item.items[attribute]
             ]
+            if attribute is not _STEP:
+                # Of an item that holds nothing of what was asked for there is none (C.5).
+                inner = [one for one in inner if len(one)]
             if inner or _is_due(returned):
                 dataset.add(DataElement(attribute.tag, "SQ", DicomSequence(inner)))
             continue

@@ -18,6 +18,7 @@ from pynetdicom.events import Event
 from pynetdicom.sop_class import ModalityWorklistInformationFind, Verification
 
 from dicomscp.status import PENDING, PENDING_WARNING, SUCCESS
+from dicomscp.wire import client
 
 CONNECT_WITHIN = 10.0  # seconds; also for the answer to an association request
 ANSWER_WITHIN = 60.0  # seconds, for each response
@@ -67,7 +68,10 @@ def _association(
         ae.dimse_timeout = ae.network_timeout = ANSWER_WITHIN
         ae.add_requested_context(sop_class, [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
         assoc = ae.associate(
-            host, port, ae_title=called, evt_handlers=[(evt.EVT_CONN_OPEN, connections.append)]
+            host,
+            port,
+            ae_title=called,
+            evt_handlers=[*client.HANDLERS, (evt.EVT_CONN_OPEN, connections.append)],
         )
     except (OSError, TypeError, ValueError) as error:
         # A host name without an address, or an AE title that cannot be one.

@@ -21,6 +21,8 @@ ACSE_TIMEOUT = 10
 DIMSE_TIMEOUT = 30
 NETWORK_TIMEOUT = 300
 _POLL = 0.05
+# Seconds that aborted associations have to end.
+_ENDS_WITHIN = 2.0
 
 # pynetdicom's own handlers write names at INFO and let a key forge a line of the log.
 _config.LOG_HANDLER_LEVEL = "none"
@@ -81,5 +83,10 @@ class WorklistScp:
             if not any(handlers.is_answering(association) for association in running):
                 break
             time.sleep(_POLL)
-        for association in server.active_associations:
+        ending = server.active_associations
+        for association in ending:
             association.abort()
+        # What still runs may hold a connection to the database.
+        deadline = time.monotonic() + _ENDS_WITHIN
+        for association in ending:
+            association.join(max(0.0, deadline - time.monotonic()))

@@ -14,12 +14,10 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
 
-import pydicom
 from pydicom.datadict import dictionary_description
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
@@ -160,11 +158,11 @@ def _decode(content: bytes) -> tuple[identifier.Element, ...]:
         encoded = content[start:]
         if syntax in _DEFLATED:
             encoded = zlib.decompress(encoded, -zlib.MAX_WBITS)
-        elif syntax == _BIG_ENDIAN:
-            encoded = _swapped(content)
         # A bare data set does not say; Explicit VR has a VR where Implicit VR has a length.
         is_implicit = syntax == _IMPLICIT if syntax else not encoded[4:6].isupper()
-        elements = identifier.read(encoded, implicit_vr=is_implicit)
+        elements = identifier.read(
+            encoded, implicit_vr=is_implicit, big_endian=syntax == _BIG_ENDIAN
+        )
     except Refusal as error:
         rule = error.comment.removeprefix("Identifier damaged").removeprefix(": ").strip()
         raise BadDataSetError(
@@ -192,17 +190,6 @@ def _meta(content: bytes, position: int) -> tuple[str, int]:
             syntax = content[position : position + length].decode("latin-1").strip(" \0")
         position += length
     return syntax, position
-
-
-def _swapped(content: bytes) -> bytes:
-    """A big endian file's data set in Explicit VR Little Endian."""
-    try:
-        dataset = pydicom.dcmread(BytesIO(content), force=True)
-        buffer = _explicit_little_endian()
-        write_dataset(buffer, Dataset(dataset))
-    except Exception as error:  # pydicom raises whatever the bytes make it stumble over
-        raise BadDataSetError(f"not a DICOM data set: {error}") from None
-    return buffer.getvalue()
 
 
 def _explicit_little_endian() -> DicomBytesIO:
@@ -239,17 +226,12 @@ def _from_elements(
 def _items(
     attribute: Attribute, element: identifier.Element
 ) -> tuple[tuple[identifier.Element, ...], ...]:
-    if element.is_sequence:
-        return element.items
-    if element.vr != "UN":
+    if element.vr not in ("SQ", "UN"):
         raise _bad(attribute, f"a sequence, but its VR in the file is {element.vr}")
-    # PS3.5 6.2.2: what is UN of a known length here was a sequence in Implicit VR Little Endian.
-    header = struct.pack("<HHI", element.tag >> 16, element.tag & 0xFFFF, len(element.value))
     try:
-        (read_again,) = identifier.read(header + element.value, implicit_vr=True)
+        return identifier.items(element)
     except Refusal as error:
         raise _bad(attribute, error.comment) from None
-    return read_again.items
 
 
 def _texts(
@@ -368,9 +350,13 @@ class _Taker:
             if attribute is None:
                 self._not_held[_name_of(tag)] += 1
             elif not attribute.is_sequence:
-                value = _value(attribute, cast("tuple[str, ...]", found))
+                texts = cast("tuple[str, ...]", found)
+                value = _value(attribute, texts)
                 if value is not None:
                     self.values[attribute] = value
+                if isinstance(value, tuple):
+                    repeated = sum(map(_is_held, texts)) - sum(map(bool, value))
+                    self._count(attribute, repeated, of="repeated value")
             elif attribute.column:
                 self._take_codes(attribute, cast("tuple[_Node, ...]", found))
             elif found:
@@ -399,9 +385,13 @@ class _Taker:
         if once:
             self.codes[attribute] = once
 
-    def _count(self, attribute: Attribute, items: int) -> None:
-        if items:
-            self._not_held[f"{label(attribute)}: item"] += items
+    def _count(self, attribute: Attribute, number: int, *, of: str = "item") -> None:
+        if number:
+            self._not_held[f"{label(attribute)}: {of}"] += number
+
+
+def _is_held(text: str) -> bool:
+    return bool(text.strip(" \0"))
 
 
 def _value(attribute: Attribute, texts: tuple[str, ...]) -> Value | None:
@@ -414,7 +404,7 @@ def _value(attribute: Attribute, texts: tuple[str, ...]) -> Value | None:
             return tuple(parts) if any(parts) else None
         if len(texts) > 1:
             raise ValueError(f"{len(texts)} values; it has one: {', '.join(texts)}")
-        text = texts[0].strip(" \0") if texts else ""
+        text = values.strip(texts[0], attribute.vr) if texts else ""
         return values.parse(text, attribute.vr) if text else None
     except ValueError as error:
         raise _bad(attribute, str(error)) from None

@@ -1,7 +1,8 @@
 """Records of worklist files become rows: in bulk, signed, and the same again on a second run.
 
-Files that share a patient, request or procedure must not contradict each other within a run; across
-runs a file changes what is stored. An empty value never erases one. No file is read here.
+A run is given its files from the last to the first: what the last one says holds, and what another
+says otherwise is noted. Files that contradict each other in who or what they are about are refused.
+Across runs a file changes what is stored. An empty value never erases one. No file is read here.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from django.db import models, transaction
+from django.db import DataError, IntegrityError, connection, models, transaction
 
 from dicomscp import wl_files
 from dicomscp.wl_files import BadDataSetError, DataSet, Record, label
@@ -43,6 +44,14 @@ _PATH_OF: dict[type[models.Model], str] = {
 }
 _LEVELS = tuple(_PATH_OF)
 _STATIONS, _PROTOCOL_CODES = "stations", "protocol_codes"
+_ENDS = ("end_date", "end_time")
+# What says who or what a row is: files of one run that differ in it are not about the same.
+_IDENTIFYING: dict[type[models.Model], tuple[str, ...]] = {
+    Patient: ("name", "birth_date"),
+    ImagingServiceRequest: ("accession_number",),
+}
+# Held by an import while it looks rows up and writes what is missing.
+_LOCK = 0x776C5F696D70
 _CODE_COLUMNS = tuple(
     item.column for item in next(a for a in attributes.walk() if a.column == _PROTOCOL_CODES).items
 )
@@ -100,10 +109,22 @@ class Report:
 
     data_sets: int = 0
     bad: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[tuple[str, str]] = field(default_factory=list)
     not_held: Counter[str] = field(default_factory=Counter)
     steps: set[Any] = field(default_factory=set)
     created: dict[Level, set[Any]] = field(default_factory=dict)
     changed: dict[Level, set[Any]] = field(default_factory=dict)
+
+    def copy(self) -> Report:
+        return replace(
+            self,
+            bad=list(self.bad),
+            notes=list(self.notes),
+            not_held=Counter(self.not_held),
+            steps=set(self.steps),
+            created={level: set(keys) for level, keys in self.created.items()},
+            changed={level: set(keys) for level, keys in self.changed.items()},
+        )
 
     def count(self, level: Level, key: Any, *, is_new: bool) -> None:
         if is_new:
@@ -121,6 +142,7 @@ class _Place:
 
     said: dict[Level, Values]
     keys: dict[Level, Any] = field(default_factory=dict)
+    adopts_issuer: bool = False
 
     @property
     def study_uid(self) -> str:
@@ -200,6 +222,31 @@ class _Rows:
     request_of: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass
+class _Run:
+    """What the files of a run have said so far."""
+
+    # By model, key and column: the value, and the file that said it.
+    said: dict[tuple[Level, Any, str], tuple[Any, str]] = field(default_factory=dict)
+    patient_of: dict[str, tuple[PatientKey, str]] = field(default_factory=dict)
+    request_of: dict[str, Any] = field(default_factory=dict)
+    request_by_accession: dict[tuple[PatientKey, str], Any] = field(default_factory=dict)
+    # A patient whose issuer this run has brought goes on under the key without one.
+    without_issuer: dict[PatientKey, PatientKey] = field(default_factory=dict)
+
+    def copy(self) -> _Run:
+        return _Run(
+            dict(self.said),
+            dict(self.patient_of),
+            dict(self.request_of),
+            dict(self.request_by_accession),
+            dict(self.without_issuer),
+        )
+
+    def key_of(self, patient: PatientKey) -> PatientKey:
+        return self.without_issuer.get(patient, patient)
+
+
 class Importer:
     """One run over files: give it batches of data sets; `report` tells what became of them."""
 
@@ -207,14 +254,28 @@ class Importer:
         self.report = Report()
         self._by = by
         self._is_dry_run = is_dry_run
-        # What the files of this run have said, with the file that said it first.
-        self._said: dict[tuple[Level, Any], dict[str, tuple[Any, str]]] = {}
-        self._patient_of: dict[str, tuple[PatientKey, str]] = {}
-        self._request_of: dict[str, Any] = {}
-        self._request_by_accession: dict[tuple[PatientKey, str], Any] = {}
+        self._run = _Run()
 
     def add(self, batch: Sequence[DataSet]) -> None:
-        """Put these data sets in, in one transaction; bad ones are reported and left out."""
+        """Put these data sets in, in one transaction; bad ones are reported and left out.
+
+        When the database refuses them, each goes in by itself, and the bad one is found.
+        """
+        before = self._run.copy(), self.report.copy()
+        try:
+            self._add(batch)
+        except (DataError, IntegrityError) as error:
+            self._run, self.report = before
+            if len(batch) > 1:
+                for data_set in batch:
+                    self.add((data_set,))
+                return
+            self.report.data_sets += 1
+            (data_set,) = batch
+            reason = str(error).strip().partition("\n")[0]
+            self.report.bad.append((data_set.name, f"the database refuses it: {reason}"))
+
+    def _add(self, batch: Sequence[DataSet]) -> None:
         placed: list[tuple[DataSet, list[_Place]]] = []
         for data_set in batch:
             self.report.data_sets += 1
@@ -227,26 +288,34 @@ class Importer:
             except BadDataSetError as error:
                 self.report.bad.append((data_set.name, str(error)))
         with nullcontext() if self._is_dry_run else transaction.atomic():
-            rows = _look_up([place for _, places in placed for place in places])
+            if not self._is_dry_run:
+                _wait_for_others()
+            rows = _look_up([place for _, places in placed for place in places], self._run)
             self._name_requests(rows)
             for data_set, places in placed:
+                notes: list[str] = []
                 try:
-                    self._settle(places, rows, data_set.name)
+                    self._settle(places, rows, notes, data_set.not_held)
                 except BadDataSetError as error:
                     self.report.bad.append((data_set.name, str(error)))
                     continue
                 self.report.not_held.update(data_set.not_held)
+                # What stands above several steps is noted once.
+                self.report.notes += [(data_set.name, note) for note in dict.fromkeys(notes)]
                 for place in places:
                     self._apply(place, rows, data_set.name)
             if not self._is_dry_run:
                 _write(rows, by=self._by)
 
-    # Does the data set agree with the run's others and with what is stored? Changes nothing.
+    # Does the data set agree with the run's others and with what is stored? What does not hold is
+    # taken out of its places and noted.
 
-    def _settle(self, places: Sequence[_Place], rows: _Rows, source: str) -> None:
+    def _settle(
+        self, places: Sequence[_Place], rows: _Rows, notes: list[str], not_held: Counter[str]
+    ) -> None:
         steps = set()
         for place in places:
-            self._settle_patient(place, rows)
+            self._settle_patient(place, rows, notes)
             place.keys[RequestedProcedure] = place.study_uid
             place.keys[ImagingServiceRequest] = self._settle_request(place, rows)
             step_id = place.said[ScheduledProcedureStep]["step_id"]
@@ -258,26 +327,40 @@ class Importer:
                 )
             steps.add(step_id)
             for level in _LEVELS:
-                known = self._said.get((level, place.keys[level]), {})
-                for name, value in place.said[level].items():
-                    if name in known and known[name][0] != value:
-                        raise _contradiction(
-                            _ATTRIBUTE[level, name], value, known[name][0], known[name][1]
-                        )
-            self._check_end(place, rows)
+                self._settle_values(level, place.keys[level], place.said[level], notes)
+            self._settle_end(place, rows, not_held)
 
-    def _settle_patient(self, place: _Place, rows: _Rows) -> None:
-        uid, key = place.study_uid, place.patient
+    def _settle_values(self, level: Level, key: Any, said: Values, notes: list[str]) -> None:
+        for name, value in list(said.items()):
+            held, source = self._run.said.get((level, key, name), (value, ""))
+            if held == value:
+                continue
+            attribute = _ATTRIBUTE[level, name]
+            if name in _IDENTIFYING.get(level, ()) and not (
+                attribute.vr == "PN" and _is_same_person(value, held)
+            ):
+                raise _contradiction(attribute, value, held, source)
+            del said[name]
+            notes.append(
+                f"{label(attribute)}: {_spell(value)!r} is not kept; {source} says {_spell(held)!r}"
+            )
+
+    def _settle_patient(self, place: _Place, rows: _Rows, notes: list[str]) -> None:
+        uid, key = place.study_uid, self._run.key_of(place.patient)
         source = ""
         stored = rows.objects[RequestedProcedure].get(uid)
-        if uid in self._patient_of:
-            known, source = self._patient_of[uid]
+        if uid in self._run.patient_of:
+            known, source = self._run.patient_of[uid]
         elif stored:
-            known = (stored.request.patient.patient_id, stored.request.patient.issuer)
+            patient = stored.request.patient
+            known = self._run.key_of((patient.patient_id, patient.issuer))
         else:
             known = key
         if key[0] == known[0] and not key[1]:
             key = known  # no issuer contradicts none
+            place.said[Patient].pop("issuer", None)
+        elif key[0] == known[0] and not known[1]:
+            key = self._adopt_issuer(place, known, rows, notes)
         for name, own, other in zip(("patient_id", "issuer"), key, known, strict=True):
             if own != other:
                 if not source:
@@ -287,19 +370,32 @@ class Importer:
                     )
                 raise _contradiction(_ATTRIBUTE[Patient, name], own, other, source)
         place.keys[Patient] = key
-        place.said[Patient]["issuer"] = key[1]
+
+    def _adopt_issuer(
+        self, place: _Place, known: PatientKey, rows: _Rows, notes: list[str]
+    ) -> PatientKey:
+        """A patient who was known without an issuer gets the file's, unless another has it."""
+        own = place.patient
+        is_taken = own in rows.objects[Patient] or (Patient, own, "patient_id") in self._run.said
+        if is_taken:
+            issuer = label(_ATTRIBUTE[Patient, "issuer"])
+            notes.append(f"{issuer}: {own[1]!r} is not kept; another patient {own[0]!r} has it")
+            del place.said[Patient]["issuer"]
+        else:
+            place.adopts_issuer = True
+        return known
 
     def _settle_request(self, place: _Place, rows: _Rows) -> Any:
         uid, patient = place.study_uid, place.keys[Patient]
         accession = place.said[ImagingServiceRequest].get("accession_number", "")
         named = self._named_request(patient, accession, rows) if accession else None
-        key = self._request_of.get(uid) or rows.request_of.get(uid)
+        key = self._run.request_of.get(uid) or rows.request_of.get(uid)
         if key is None:
             return named or (("accession", patient, accession) if accession else ("study", uid))
         request = rows.objects[ImagingServiceRequest].get(key)
         stored = request.accession_number if request is not None else ""
-        said = self._said.get((ImagingServiceRequest, key), {}).get("accession_number")
-        if said is not None or not accession or accession == stored:
+        is_said = (ImagingServiceRequest, key, "accession_number") in self._run.said
+        if is_said or not accession or accession == stored:
             return key  # what this run said is compared with all the rest
         attribute = _ATTRIBUTE[ImagingServiceRequest, "accession_number"]
         if named is not None and named != key:
@@ -316,8 +412,10 @@ class Importer:
     def _named_request(self, patient: PatientKey, accession: str, rows: _Rows) -> Any:
         """The key of the patient's request with this accession number, None when there is none."""
         named = (patient, accession)
-        key = self._request_by_accession.get(named, ("accession", *named))
-        is_known = key in rows.objects[ImagingServiceRequest] or named in self._request_by_accession
+        key = self._run.request_by_accession.get(named, ("accession", *named))
+        is_known = (
+            key in rows.objects[ImagingServiceRequest] or named in self._run.request_by_accession
+        )
         return key if is_known else None
 
     def _name_requests(self, rows: _Rows) -> None:
@@ -326,56 +424,65 @@ class Importer:
         for request in rows.requests.values():
             requests[self._key_of(request)] = request
         for uid, procedure in rows.objects[RequestedProcedure].items():
-            if uid in self._request_of:
-                requests[self._request_of[uid]] = procedure.request
+            if uid in self._run.request_of:
+                requests[self._run.request_of[uid]] = procedure.request
             else:
                 rows.request_of[uid] = self._key_of(procedure.request)
 
     def _key_of(self, request: ImagingServiceRequest) -> Any:
-        patient = (request.patient.patient_id, request.patient.issuer)
+        patient = self._run.key_of((request.patient.patient_id, request.patient.issuer))
         if request.accession_number:
             named = (patient, request.accession_number)
-            return self._request_by_accession.get(named, ("accession", *named))
+            return self._run.request_by_accession.get(named, ("accession", *named))
         return ("row", request.pk)
 
-    def _check_end(self, place: _Place, rows: _Rows) -> None:
-        said = place.said[ScheduledProcedureStep]
-        stored = rows.objects[ScheduledProcedureStep].get(place.keys[ScheduledProcedureStep])
+    def _settle_end(self, place: _Place, rows: _Rows, not_held: Counter[str]) -> None:
+        """An end before the start is not kept: both its attributes are of type 3."""
+        key, said = place.keys[ScheduledProcedureStep], place.said[ScheduledProcedureStep]
+        stored = rows.objects[ScheduledProcedureStep].get(key)
 
         def value(name: str) -> Any:
-            return said.get(name) or getattr(stored, name, None)
+            if name in said:
+                return said[name]
+            before = self._run.said.get((ScheduledProcedureStep, key, name))
+            return before[0] if before else getattr(stored, name, None)
 
-        end = value("end_date")
-        if end is None:
+        def is_before_the_start() -> bool:
+            end, end_time = value("end_date"), value("end_time")
+            start, start_time = value("start_date"), value("start_time")
+            if end is None or end > start:
+                return False
+            return end < start or (end_time is not None and end_time < start_time)
+
+        if not is_before_the_start():
             return
-        start, start_time, end_time = value("start_date"), value("start_time"), value("end_time")
-        if end < start:
-            raise _bad(
-                _ATTRIBUTE[ScheduledProcedureStep, "end_date"],
-                f"{values.spell(end)} is before the start on {values.spell(start)}",
-            )
-        if end == start and end_time is not None and end_time < start_time:
-            raise _bad(
-                _ATTRIBUTE[ScheduledProcedureStep, "end_time"],
-                f"{values.spell(end_time)} is before the start at {values.spell(start_time)}",
-            )
+        for name in _ENDS:
+            if said.pop(name, None) is not None:
+                not_held[
+                    f"{label(_ATTRIBUTE[ScheduledProcedureStep, name])}: before the start"
+                ] += 1
+        if is_before_the_start():
+            # The one that was known is that of another day: the step has moved past it.
+            said.update(dict.fromkeys(_ENDS))
 
     # It goes in.
 
     def _apply(self, place: _Place, rows: _Rows, source: str) -> None:
         uid, patient = place.study_uid, place.keys[Patient]
         request_key = place.keys[ImagingServiceRequest]
-        self._patient_of.setdefault(uid, (patient, source))
-        self._request_of.setdefault(uid, request_key)
+        self._run.patient_of.setdefault(uid, (patient, source))
+        self._run.request_of.setdefault(uid, request_key)
+        if place.adopts_issuer:
+            self._run.without_issuer[place.patient] = patient
         if accession := place.said[ImagingServiceRequest].get("accession_number"):
-            self._request_by_accession.setdefault((patient, accession), request_key)
+            self._run.request_by_accession.setdefault((patient, accession), request_key)
         self.report.steps.add(place.keys[ScheduledProcedureStep])
         above: Any = None
         for level in _LEVELS:
             key, said = place.keys[level], place.said[level]
-            known = self._said.setdefault((level, key), {})
             for name, value in said.items():
-                known.setdefault(name, (value, source))
+                if value is not None:
+                    self._run.said.setdefault((level, key, name), (value, source))
             above = self._put(level, key, said, rows, above)
 
     def _put(self, level: Level, key: Any, said: Values, rows: _Rows, above: Any) -> Any:
@@ -393,7 +500,7 @@ class Importer:
             if name == _STATIONS:
                 is_changed |= rows.titles.get(key) != value
                 rows.titles[key] = value
-                self._make_stations(said, rows)
+                self._make_stations(said, rows, modality=said.get("modality") or row.modality)
             elif name == _PROTOCOL_CODES:
                 is_changed |= rows.protocols.get(key) != value
                 rows.protocols[key] = value
@@ -420,14 +527,14 @@ class Importer:
             self.report.count(Code, values_, is_new=True)
         return rows.codes[values_]
 
-    def _make_stations(self, said: Values, rows: _Rows) -> None:
+    def _make_stations(self, said: Values, rows: _Rows, *, modality: str) -> None:
         titles, names = said[_STATIONS], values.split(said.get("station_names", ""))
         for position, title in enumerate(titles):
             if title not in rows.stations:
                 station = Station(
                     ae_title=title,
                     name=names[position] if len(names) == len(titles) else "",
-                    modality=said["modality"],
+                    modality=modality,
                     location=said.get("location", ""),
                 )
                 rows.stations[title] = station
@@ -447,6 +554,15 @@ def _contradiction(attribute: Attribute, own: Any, other: Any, source: str) -> B
     return _bad(attribute, f"{_spell(own)!r} contradicts {_spell(other)!r} in {source}")
 
 
+def _is_same_person(name: str, other: str) -> bool:
+    """Whether two names differ in case or in which component groups they have at most."""
+    groups = zip(
+        values.fold_name(name).split("="), values.fold_name(other).split("="), strict=False
+    )
+    pairs = [(one, two) for one, two in groups if one and two]
+    return bool(pairs) and all(one == two for one, two in pairs)
+
+
 def _spell(value: Any) -> str:
     if isinstance(value, tuple):
         return ", ".join(_spell(one) for one in value if one)
@@ -456,7 +572,17 @@ def _spell(value: Any) -> str:
 # --- the database ---------------------------------------------------------------------------------
 
 
-def _look_up(places: Sequence[_Place]) -> _Rows:
+def _wait_for_others() -> None:
+    """Wait for the other imports that are writing: each sees all that the last one has written.
+
+    On SQLite a transaction that may write is alone from its start.
+    """
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+
+
+def _look_up(places: Sequence[_Place], run: _Run) -> _Rows:
     """The stored rows that these records name, each kind by one query."""
     rows = _Rows()
     uids = {place.study_uid for place in places}
@@ -464,14 +590,14 @@ def _look_up(places: Sequence[_Place]) -> _Rows:
 
     def keep_request(request: ImagingServiceRequest) -> ImagingServiceRequest:
         """One object a row, however many ways lead to it."""
-        patient = (request.patient.patient_id, request.patient.issuer)
+        patient = run.key_of((request.patient.patient_id, request.patient.issuer))
         request.patient = patients.setdefault(patient, request.patient)
         return rows.requests.setdefault(request.pk, request)
 
     for patient in Patient.objects.filter(
         patient_id__in={place.said[Patient]["patient_id"] for place in places}
     ):
-        patients[patient.patient_id, patient.issuer] = patient
+        patients[run.key_of((patient.patient_id, patient.issuer))] = patient
     for procedure in RequestedProcedure.objects.filter(study_instance_uid__in=uids).select_related(
         "request__patient", "request__institution_code", "code", "reason_code"
     ):

@@ -17,6 +17,7 @@
       field.type = shown ? "password" : "text";
       show.setAttribute("aria-pressed", String(!shown));
     }
+    if (event.target.closest("[data-print]")) print();
     for (const menu of document.querySelectorAll("details[data-menu][open]")) {
       if (!menu.contains(event.target)) menu.open = false;
     }
@@ -28,7 +29,7 @@
       menu.querySelector("summary").focus();
     }
   });
-  for (const show of document.querySelectorAll("[data-show-password]")) show.hidden = false;
+  for (const show of document.querySelectorAll("[data-show-password], [data-print]")) show.hidden = false;
   document.querySelector(".problem[autofocus]")?.focus();
 
   // Notices that offer nothing to do leave after a while; errors and offers stay.

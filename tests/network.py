@@ -28,6 +28,7 @@ from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.sop_class import ModalityWorklistInformationFind
 
+from dicomscp.wire import client
 from tests.strategies import CHARACTER_SET_VRS, Key, Query
 
 TRANSFER_SYNTAXES = (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
@@ -49,7 +50,7 @@ def association(port: int, syntax: UID, *, ae_title: str = "CT1") -> Iterator[As
     """An association for C-FIND with the SCP on this port of this machine."""
     ae = AE(ae_title=ae_title)
     ae.add_requested_context(ModalityWorklistInformationFind, syntax)
-    assoc = ae.associate("127.0.0.1", port, ae_title="WORKLIST")
+    assoc = ae.associate("127.0.0.1", port, ae_title="WORKLIST", evt_handlers=client.HANDLERS)
     assert assoc.is_established, "the SCP did not accept the association"
     # Command and Identifier are two writes: the second would wait 40 ms for the first to be seen.
     assert assoc.dul.socket is not None

@@ -277,9 +277,9 @@ def _identifier(
         elif not asked or not asked[0]:
             found[tag] = Expected(tuple(_everything(item, attribute.items) for item in stored))
         else:
-            found[tag] = Expected(
-                tuple(_identifier(item, asked[0], attribute.items) for item in stored)
-            )
+            items = (_identifier(item, asked[0], attribute.items) for item in stored)
+            # C.5: exactly one item of the step; elsewhere an item of nothing is none.
+            found[tag] = Expected(tuple(item for item in items if item or tag == _STEP))
     return found
 
 
@@ -318,19 +318,19 @@ def spell(value: Any) -> str:
 # --- matching -------------------------------------------------------------------------------------
 
 
-def strip(text: str) -> str:
-    return text.strip(" \0")
+def strip(text: str, vr: str = "") -> str:
+    """The text without padding: spaces before a long text are part of it (B.21)."""
+    text = text.rstrip(" \0")
+    return text if vr in ("LT", "ST", "UC", "UR", "UT") else text.lstrip(" ")
 
 
 def _is_universal(attribute: Attribute, values: Values) -> bool:
     """Whether a key that is not a sequence matches everything (B.2, B.8)."""
     if attribute.vr == "US":
         return not values
-    texts = [strip(value) for value in values]
-    if attribute.keyword in _OR or attribute.vr == "UI":
-        texts = [text for text in texts if text]
-    if attribute.vr == "PN" and len(texts) == 1 and not fold(texts[0]):
-        return True
+    texts = [strip(value, attribute.vr) for value in values]
+    if attribute.vr == "PN" and len(texts) == 1:
+        return not wanted_groups(texts[0])
     return texts in ([], [""], ["*"]) or (attribute.keyword in _OR and "*" in texts)
 
 
@@ -399,11 +399,15 @@ def _condition(attribute: Attribute, values: Values) -> Condition | None:
     """What a stored value must be to match this key; None when the key makes no sense."""
     if attribute.vr == "US":
         return values[0].__eq__ if len(values) == 1 else None
-    texts = [strip(value) for value in values]
+    texts = [strip(value, attribute.vr) for value in values]
+    if not all(_is_possible(text, attribute.vr) for text in texts):
+        return None
     if attribute.vr == "UI":
         texts = [text for text in texts if text]
-        return texts.__contains__ if all(map(_looks_like_a_uid, texts)) else None
+        return texts.__contains__ if texts and all(map(_looks_like_a_uid, texts)) else None
     if attribute.keyword in _OR:
+        if not any(texts):
+            return None
         return lambda stored: any(is_like(stored, text) for text in texts if text)
     if len(texts) != 1:
         return None
@@ -430,6 +434,23 @@ def _condition(attribute: Attribute, values: Values) -> Condition | None:
     return None if moment is None else lambda stored: stored == moment[0]
 
 
+_LENGTHS = {"AE": 16, "CS": 16, "DS": 16, "LO": 64, "LT": 10240, "PN": 64, "SH": 16}
+_LENGTHS |= {"ST": 1024, "UC": 1024, "UR": 1024}
+_LINES = "\t\n\f\r"
+
+
+def _is_possible(text: str, vr: str) -> bool:
+    """Whether a value of this VR can be like the text: of its length, and without controls."""
+    allowed = _LINES if vr in ("LT", "ST", "UT") else ""
+    if any(unicodedata.category(c) == "Cc" and c not in allowed for c in text):
+        return False
+    groups = fold(text) if vr == "PN" else [text]
+    longest = _LENGTHS.get(vr, len(text))
+    return len(groups) <= 3 and all(
+        len(group) - group.startswith("*") - group.endswith("*") <= longest for group in groups
+    )
+
+
 def _combined(keys: Request) -> Condition | frozenset[int] | None:
     """The one interval of start date and start time when both are ranges, else None (B.12).
 
@@ -450,14 +471,29 @@ def _combined(keys: Request) -> Condition | frozenset[int] | None:
     return lambda start: (not lower or lower <= start) and (not upper or start <= upper)
 
 
-def is_like(text: str, pattern: str) -> bool:
-    """Whether the whole text fits: "*" is any run of characters, "?" is one (B.7). Case counts."""
+Equal = Callable[[str, str], bool]
+
+
+def is_like(text: str, pattern: str, equal: Equal = str.__eq__) -> bool:
+    """Whether the whole text fits: "*" is any run of characters, "?" is one (B.7).
+
+    `equal` says whether two characters are the same; by default case counts.
+    """
     if not pattern:
         return not text
     if pattern[0] == "*":
         rest = pattern.lstrip("*")
-        return any(is_like(text[n:], rest) for n in range(len(text) + 1))
-    return bool(text) and pattern[0] in ("?", text[0]) and is_like(text[1:], pattern[1:])
+        return any(is_like(text[n:], rest, equal) for n in range(len(text) + 1))
+    return (
+        bool(text)
+        and (pattern[0] == "?" or equal(text[0], pattern[0]))
+        and is_like(text[1:], pattern[1:], equal)
+    )
+
+
+def is_same_letter(one: str, other: str) -> bool:
+    """Whether two characters differ in case at most: a character never equals two."""
+    return one == other or one.casefold() == other.casefold()
 
 
 def fold(name: str) -> list[str]:
@@ -465,20 +501,28 @@ def fold(name: str) -> list[str]:
     groups = []
     for group in name.split("="):
         components = [strip(component) for component in group.split("^")]
-        folded = unicodedata.normalize("NFC", "^".join(components).rstrip("^").casefold())
-        groups.append(folded)
+        groups.append(unicodedata.normalize("NFC", "^".join(components).rstrip("^")))
     while groups and not groups[-1]:
         groups.pop()
     return groups
 
 
+def wanted_groups(key: str) -> list[str]:
+    """What a key asks of the component groups, "" for any value or none; [] when of none."""
+    groups = fold(key)
+    if len(groups) == 1:
+        return [] if groups == ["*"] else groups
+    wanted = ["" if set(group) == {"*"} else group for group in groups]
+    return wanted if any(wanted) else []
+
+
 def is_name_like(name: str, key: str) -> bool:
-    stored, wanted = fold(name), fold(key)
+    stored, wanted = fold(name), wanted_groups(key)
     if len(wanted) == 1:
-        return any(group and is_like(group, wanted[0]) for group in stored)
+        return any(group and is_like(group, wanted[0], is_same_letter) for group in stored)
     stored += [""] * len(wanted)
     return all(
-        not pattern or (group and is_like(group, pattern))
+        not pattern or (group and is_like(group, pattern, is_same_letter))
         for group, pattern in zip(stored, wanted, strict=False)
     )
 

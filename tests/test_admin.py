@@ -404,7 +404,7 @@ def test_history_says_who_when_from_where_and_what(boss: Client) -> None:
     page = boss.get(url(ScheduledProcedureStep, "history", step.pk)).content.decode()
     for text in ("ines", "10.0.0.7", "Changed", "Scheduled Procedure Step Status"):
         assert text in page
-    assert "<del>SCHEDULED</del> → ARRIVED" in page
+    assert "<del>Scheduled</del> → Arrived" in page
 
 
 def test_history_of_another_object_is_not_shown(boss: Client) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime as dt
 import threading
 
 import pytest
@@ -11,7 +12,7 @@ from tests.cast import actor, book, code, patient, station
 from worklist.audit import trail
 from worklist.audit.models import AuditEvent
 from worklist.audit.trail import Actor
-from worklist.models import Patient, ProcedureType, Station, User
+from worklist.models import OpeningHours, OpeningTime, Patient, ProcedureType, Station, User
 
 pytestmark = pytest.mark.django_db
 
@@ -177,3 +178,23 @@ def test_a_look_is_signed_without_what_was_seen() -> None:
     assert (last().action, last().object_id, last().after) == ("view", str(anna.pk), {})
     trail.note("export", by=actor, label="exams.csv", details={"day": "2026-11-23", "rows": 3})
     assert (last().model, last().after) == ("", {"day": "2026-11-23", "rows": 3})
+
+
+def test_parts_of_a_row_are_signed_with_it() -> None:
+    hours = OpeningHours(name="Weekdays")
+
+    def on_monday(opens: int, closes: int) -> OpeningTime:
+        return OpeningTime(weekday=0, opens=dt.time(opens), closes=dt.time(closes))
+
+    trail.save(hours, by=actor, lists={"times": [on_monday(8, 12)]})
+    assert last().after["times"] == ["Mon 08:00-12:00"]
+    version = hours.version
+    trail.save(hours, by=actor, lists={"times": [on_monday(8, 12), on_monday(13, 17)]})
+    assert (last().before, last().after) == (
+        {"times": ["Mon 08:00-12:00"]},
+        {"times": ["Mon 08:00-12:00", "Mon 13:00-17:00"]},
+    )
+    assert hours.version == version + 1
+    same = [on_monday(8, 12), on_monday(13, 17)]
+    assert trail.save(hours, by=actor, lists={"times": same}) is None
+    assert hours.times.count() == 2

@@ -36,6 +36,14 @@ FITTING = [
     (("", "ISO 2022 IR 58"), HANZI),
     (("ISO 2022 IR 6", "ISO 2022 IR 100"), "Müller^Ä"),
     (("ISO 2022 IR 100", "ISO 2022 IR 144"), "Müller^Иван"),
+    # Several sets in one run of letters.
+    (("ISO 2022 IR 13", "ISO 2022 IR 87"), "X=ﾔﾏ山田"),
+    (("ISO 2022 IR 13", "ISO 2022 IR 87"), "X=山田ﾔﾏ山"),
+    (("ISO 2022 IR 100", "ISO 2022 IR 144"), "Жé"),
+    (("ISO 2022 IR 100", "ISO 2022 IR 144"), "éЖéaЖéé"),
+    (("ISO 2022 IR 100", "ISO 2022 IR 87"), "é山é山a山é"),
+    (("", "ISO 2022 IR 87", "ISO 2022 IR 159"), "山丂山"),
+    (("", "ISO 2022 IR 149", "ISO 2022 IR 58"), "홍东길"),
 ]
 
 
@@ -81,6 +89,35 @@ def test_ascii_fits_everywhere_even_where_the_set_is_unknown() -> None:
     assert character_set.encode("Doe^Jane", ("NO SUCH SET",), "PN") == b"Doe^Jane"
 
 
+@pytest.mark.parametrize(
+    ("terms", "codec", "name"),
+    [
+        (("", "ISO 2022 IR 58"), "gb2312", "Zhang^XiaoDong=张^小东"),
+        # Its bytes are those of a combining mark in UTF-8.
+        (("", "ISO 2022 IR 58"), "gb2312", "谭"),
+        (("ISO 2022 IR 6", "ISO 2022 IR 149"), "euc_kr", "Hong^Gildong=洪^吉洞=홍^길동"),
+    ],
+)
+def test_bytes_of_the_one_declared_extension_need_no_escape(
+    terms: tuple[str, ...], codec: str, name: str
+) -> None:
+    assert character_set.decode(name.encode(codec), terms, "PN") == name
+
+
+def test_what_no_escape_announces_may_still_be_utf_8_or_is_refused() -> None:
+    chinese, both = ("", "ISO 2022 IR 58"), ("", "ISO 2022 IR 149", "ISO 2022 IR 58")
+    assert character_set.decode("张".encode(), chinese, "PN") == "张"
+    for terms in (both, ("", "ISO 2022 IR 87"), ()):
+        with pytest.raises(ValueError):
+            character_set.decode("张东".encode("gb2312"), terms, "PN")
+
+
+def test_ascii_called_back_leaves_the_other_half_alone() -> None:
+    terms = ("ISO 2022 IR 100", "ISO 2022 IR 144")
+    encoded = b"\x1b-L" + "Ж".encode("iso8859_5") + b"\x1b(B" + "ж".encode("iso8859_5") + b"^\xe9"
+    assert character_set.decode(encoded, terms, "PN") == "Жж^é"
+
+
 def test_a_backslash_byte_inside_a_character_separates_nothing() -> None:
     assert character_set.decode(b"\x81\\^\x82\\", ("GB18030",), "PN") == "乗^俓"
 
@@ -108,6 +145,10 @@ def test_bytes_that_are_no_text_are_refused(encoded: bytes, terms: tuple[str, ..
 def test_the_default_repertoire_has_several_spellings() -> None:
     assert character_set.read(b"") == ()
     assert character_set.read(b"ISO_IR 6") == ()
+    assert character_set.read(b"ISO_IR 192\\") == ("ISO_IR 192",)
+    assert character_set.read(b"ISO_IR 100\\ \\") == ("ISO_IR 100",)
+    assert character_set.read(b"\\ISO 2022 IR 87 \\") == ("", "ISO 2022 IR 87")
+    assert character_set.read(b"\\") == ()
     assert character_set.read(b"ISO 2022 IR 6\\ISO 2022 IR 87 ") == (
         "ISO 2022 IR 6",
         "ISO 2022 IR 87",

@@ -161,7 +161,7 @@ def test_scanner_of_another_modality() -> None:
     station("CT1", "CT 1"), station("CT2", "CT 2")
     us1 = station("US1", "US 1")
     assert told(proposal(station=us1)) == [
-        ("modality", "error", "US 1 does ultrasound only. Choose CT 1 or CT 2.")
+        ("modality", "error", "US 1 does Ultrasound only. Choose CT 1 or CT 2.")
     ]
 
 

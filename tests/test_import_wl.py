@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.apps import apps
 from django.core.management import call_command
+from django.db import connection
 from pydicom import config, dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
@@ -21,6 +24,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from tests import tools
 from worklist.audit.models import AuditEvent
 from worklist.models import (
     Code,
@@ -228,6 +232,12 @@ def test_folders_are_searched_and_other_files_left_alone(tmp_path: Path) -> None
     assert "2 data sets in 2 files: 2 went in" in run(tmp_path)
 
 
+def test_the_blanks_and_tabs_of_a_long_text_are_kept(tmp_path: Path) -> None:
+    comments = "  1\tdeaf\r\n  2\tblind"
+    run(write(tmp_path / "a.wl", data_set(PatientComments=f"{comments}  ")))
+    assert Patient.objects.get().comments == comments
+
+
 def test_second_run_changes_nothing(tmp_path: Path) -> None:
     write(
         tmp_path / "full.wl",
@@ -295,6 +305,14 @@ def test_several_items_are_several_steps(tmp_path: Path) -> None:
     assert RequestedProcedure.objects.get().steps.count() == 2
 
 
+def test_a_station_that_is_named_twice_is_kept_once_and_counted(tmp_path: Path) -> None:
+    told = run(
+        write(tmp_path / "a.wl", data_set({"ScheduledStationAETitle": ["CT1", "CT2", "CT1"]}))
+    )
+    assert "1  Scheduled Station AE Title (0040,0001): repeated value" in told
+    assert [row.station.ae_title for row in StepStation.objects.all()] == ["CT1", "CT2"]
+
+
 def test_what_the_model_does_not_hold_is_listed(tmp_path: Path) -> None:
     study = Dataset()
     study.ReferencedSOPClassUID, study.ReferencedSOPInstanceUID = "1.2.3", "1.2.3.9"
@@ -358,15 +376,6 @@ BAD: dict[str, tuple[Callable[[], Dataset], str]] = {
         "Accession Number (0008,0050): 17 characters; the limit is 16",
     ),
     "backslash": (lambda: data_set(PatientID=["A", "B"]), "Patient ID (0010,0020): a backslash"),
-    "end": (
-        lambda: data_set(
-            {
-                "ScheduledProcedureStepEndDate": "20260706",
-                "ScheduledProcedureStepEndTime": "0900",
-            }
-        ),
-        "Scheduled Procedure Step End Time (0040,0005): 090000 is before the start at 093000",
-    ),
     "two code values": (
         lambda: data_set(RequestedProcedureCodeSequence=[code("A", "a", LongCodeValue="A" * 20)]),
         "Requested Procedure Code Sequence (0032,1064) > Long Code Value (0008,0119): ",
@@ -429,6 +438,18 @@ def test_a_cut_file_is_refused(tmp_path: Path, *, is_implicit: bool) -> None:
         run(path, dry_run=True, fails=True)
 
 
+@pytest.mark.parametrize(
+    "syntax", [ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian]
+)
+@pytest.mark.parametrize("junk", [b"\0", b"\0\0\0\0", b"junk behind the data set"])
+def test_what_stands_behind_a_data_set_is_refused(tmp_path: Path, syntax: UID, junk: bytes) -> None:
+    path = write(tmp_path / "a.wl", data_set(PregnancyStatus=3), syntax)
+    run(path)
+    assert Patient.objects.get().pregnancy_status == 3
+    path.write_bytes(path.read_bytes() + junk)
+    assert "not a DICOM data set" in run(path, fails=True)
+
+
 def test_undecodable_text_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a.wl", data_set())
     path.write_bytes(path.read_bytes().replace("ü".encode(), b"\xff\xfe"))
@@ -442,50 +463,165 @@ def test_a_missing_file_is_a_bad_file(tmp_path: Path) -> None:
 
 CONTRADICTIONS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "name": (
-        {},
-        {"StudyInstanceUID": "1.2.3.2", "AccessionNumber": "ACC2", "PatientName": "Maier^Anna"},
+        {"PatientName": "Maier^Anna"},
+        {"StudyInstanceUID": "1.2.3.2", "AccessionNumber": "ACC2"},
         "Patient's Name (0010,0010): 'Maier^Anna' contradicts 'Müller^Anna' in",
     ),
+    "birth date": (
+        {"PatientBirthDate": "19700101"},
+        {"StudyInstanceUID": "1.2.3.2", "AccessionNumber": "A", "PatientBirthDate": "19700102"},
+        "Patient's Birth Date (0010,0030): '19700101' contradicts '19700102' in",
+    ),
     "study of two patients": (
-        {},
         {"PatientID": "PAT2"},
+        {},
         "Patient ID (0010,0020): 'PAT2' contradicts 'PAT1' in",
     ),
+    "study of two issuers": (
+        {"IssuerOfPatientID": "G"},
+        {"IssuerOfPatientID": "H"},
+        "Issuer of Patient ID (0010,0021): 'G' contradicts 'H' in",
+    ),
     "study of two orders": (
-        {},
         {"AccessionNumber": "ACC2"},
-        "Accession Number (0008,0050): 'ACC2' contradicts 'ACC1' in",
-    ),
-    "order": (
-        {"RequestingService": "A"},
-        {"StudyInstanceUID": "1.2.3.2", "RequestingService": "B"},
-        "Requesting Service (0032,1033): 'B' contradicts 'A' in",
-    ),
-    "procedure": (
         {},
-        {"RequestedProcedureDescription": "Abdomen"},
-        "Requested Procedure Description (0032,1060): 'Abdomen' contradicts 'Thorax' in",
+        "Accession Number (0008,0050): 'ACC2' contradicts 'ACC1' in",
     ),
 }
 
 
-@pytest.mark.parametrize(("first", "second", "reason"), CONTRADICTIONS.values(), ids=CONTRADICTIONS)
+@pytest.mark.parametrize(("first", "last", "reason"), CONTRADICTIONS.values(), ids=CONTRADICTIONS)
 @pytest.mark.parametrize("batch", [1, 500])
-def test_the_later_of_two_contradicting_files_is_refused(
+def test_of_two_files_about_different_things_the_last_goes_in(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     first: dict[str, Any],
-    second: dict[str, Any],
+    last: dict[str, Any],
     reason: str,
     batch: int,
 ) -> None:
     monkeypatch.setattr("dicomscp.wl_import.BATCH", batch)
     a = write(tmp_path / "a.wl", data_set(**first))
-    b = write(tmp_path / "b.wl", data_set({"ScheduledProcedureStepID": "SPS2"}, **second))
+    b = write(tmp_path / "b.wl", data_set({"ScheduledProcedureStepID": "SPS2"}, **last))
     for dry_run in (True, False):
         told = run(tmp_path, fails=True, dry_run=dry_run)
-        assert f"{b}: {reason} {a}" in told
-    assert ScheduledProcedureStep.objects.count() == 1
+        assert f"{a}: {reason} {b}" in told
+    assert ScheduledProcedureStep.objects.get().step_id == "SPS2"
+
+
+DIFFERENCES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "patient": (
+        {"PatientWeight": "70", "PatientName": "MÜLLER^ANNA"},
+        {"StudyInstanceUID": "1.2.3.2", "AccessionNumber": "ACC2", "PatientWeight": "72"},
+        "Patient's Weight (0010,1030): '70' is not kept; {b} says '72'",
+    ),
+    "name without its other groups": (
+        {"PatientName": "Yamada^Tarou"},
+        {"PatientName": "Yamada^Tarou=山田^太郎"},
+        "Patient's Name (0010,0010): 'Yamada^Tarou' is not kept; {b} says 'Yamada^Tarou=山田^太郎'",
+    ),
+    "order": (
+        {"ReferringPhysicianName": "A"},
+        {"StudyInstanceUID": "1.2.3.2", "ReferringPhysicianName": "B"},
+        "Referring Physician's Name (0008,0090): 'A' is not kept; {b} says 'B'",
+    ),
+    "procedure": (
+        {"RequestedProcedureDescription": "Abdomen"},
+        {},
+        "Requested Procedure Description (0032,1060): 'Abdomen' is not kept; {b} says 'Thorax'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("first", "last", "note"), DIFFERENCES.values(), ids=DIFFERENCES)
+@pytest.mark.parametrize("batch", [1, 500])
+def test_files_that_differ_go_in_and_the_last_one_holds(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    first: dict[str, Any],
+    last: dict[str, Any],
+    note: str,
+    batch: int,
+) -> None:
+    monkeypatch.setattr("dicomscp.wl_import.BATCH", batch)
+    a = write(tmp_path / "a.wl", data_set(**first))
+    b = write(tmp_path / "b.wl", data_set({"ScheduledProcedureStepID": "SPS2"}, **last))
+    dry = run(tmp_path, dry_run=True)
+    told = run(tmp_path)
+    assert dry.replace(" (dry run: nothing was written)", "") == told
+    assert f"  {a}: {note.format(b=b)}" in told
+    assert ScheduledProcedureStep.objects.count() == 2
+    patient = Patient.objects.get()
+    assert patient.weight == last.get("PatientWeight", "")
+    assert patient.name == last.get("PatientName", "Müller^Anna")
+    before = everything()
+    assert "patients: 0 new, 0 changed" in run(tmp_path)
+    assert everything() == before
+
+
+@pytest.mark.parametrize("batch", [1, 500])
+@pytest.mark.parametrize("names", [("a.wl", "b.wl"), ("b.wl", "a.wl")])
+@pytest.mark.parametrize("runs", [1, 2])
+def test_an_issuer_that_comes_later_is_adopted(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    names: tuple[str, str],
+    batch: int,
+    runs: int,
+) -> None:
+    monkeypatch.setattr("dicomscp.wl_import.BATCH", batch)
+    without = write(tmp_path / names[0], data_set())
+    if runs == 2:
+        run(without)
+    write(
+        tmp_path / names[1],
+        data_set({"ScheduledProcedureStepID": "SPS2"}, IssuerOfPatientID="H"),
+    )
+    # Of another study and under the same issuer: the same patient in any order.
+    write(
+        tmp_path / "0.wl",
+        data_set(StudyInstanceUID="1.2.3.2", AccessionNumber="ACC2", IssuerOfPatientID="H"),
+    )
+    dry = run(tmp_path, dry_run=True)
+    assert dry.replace(" (dry run: nothing was written)", "") == run(tmp_path)
+    assert Patient.objects.get().issuer == "H"
+    assert ScheduledProcedureStep.objects.count() == 3
+    before = everything()
+    run(tmp_path)
+    assert everything() == before
+
+
+def test_an_issuer_that_another_patient_has_is_not_adopted(tmp_path: Path) -> None:
+    run(write(tmp_path / "a.wl", data_set()))
+    other = data_set(StudyInstanceUID="1.2.3.2", AccessionNumber="ACC2", IssuerOfPatientID="H")
+    run(write(tmp_path / "b.wl", other))
+    assert Patient.objects.count() == 2
+    told = run(write(tmp_path / "a.wl", data_set(IssuerOfPatientID="H")))
+    assert "Issuer of Patient ID (0010,0021): 'H' is not kept; another patient 'PAT1' has" in told
+    assert sorted(patient.issuer for patient in Patient.objects.all()) == ["", "H"]
+
+
+def test_an_end_before_the_start_is_left_out_and_counted(tmp_path: Path) -> None:
+    ends = {"ScheduledProcedureStepEndDate": "20260706", "ScheduledProcedureStepEndTime": "0900"}
+    told = run(write(tmp_path / "a.wl", data_set(ends)))
+    assert "1  Scheduled Procedure Step End Date (0040,0004): before the start" in told
+    assert "1  Scheduled Procedure Step End Time (0040,0005): before the start" in told
+    step = ScheduledProcedureStep.objects.get()
+    assert (step.end_date, step.end_time) == (None, None)
+
+
+def test_a_step_that_moves_past_its_end_loses_it(tmp_path: Path) -> None:
+    ends = {"ScheduledProcedureStepEndDate": "20260706", "ScheduledProcedureStepEndTime": "1000"}
+    run(write(tmp_path / "a.wl", data_set(ends)))
+    assert str(ScheduledProcedureStep.objects.get().end_date) == "2026-07-06"
+    path = write(tmp_path / "a.wl", data_set({"ScheduledProcedureStepStartDate": "20260707"}))
+    run(path, dry_run=True)
+    run(path)
+    step = ScheduledProcedureStep.objects.get()
+    assert (str(step.start_date), step.end_date, step.end_time) == ("2026-07-07", None, None)
+    before = everything()
+    run(path)
+    assert everything() == before
 
 
 @pytest.mark.parametrize("batch", [1, 500])
@@ -512,6 +648,62 @@ def test_studies_of_one_order_share_its_request(tmp_path: Path) -> None:
     run(tmp_path / "a.wl")
     run(tmp_path / "b.wl")
     assert ImagingServiceRequest.objects.get().procedures.count() == 2
+
+
+@tools.needs("postgres")
+@pytest.mark.parametrize("batch", [1, 500])
+def test_what_the_database_refuses_does_not_keep_others_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    monkeypatch.setattr("dicomscp.wl_import.BATCH", batch)
+    # A character that NFC makes three of: the form in which names are compared does not fit.
+    long = "\\".join(["\U0001d160" * 64] * 60)
+    for name, patient, other_names in (("a", "1", ""), ("b", "2", long), ("c", "3", "")):
+        ds = data_set(
+            PatientID=patient,
+            StudyInstanceUID=f"1.2.3.{patient}",
+            AccessionNumber=f"ACC{patient}",
+            OtherPatientNames=other_names,
+        )
+        write(tmp_path / f"{name}.wl", ds)
+    told = run(tmp_path, fails=True)
+    assert f"{tmp_path / 'b.wl'}: the database refuses it: value too long" in told
+    assert "3 data sets in 3 files: 2 went in with 2 steps, 1 did not." in told
+    assert "patients: 2 new, 0 changed" in told
+    assert sorted(patient.patient_id for patient in Patient.objects.all()) == ["1", "3"]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("batch", [5, 500])
+def test_two_imports_at_once_are_as_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    monkeypatch.setattr("dicomscp.wl_import.BATCH", batch)
+    for number in range(40):
+        patient = f"PAT{number % 7}"
+        ds = data_set(
+            {"ScheduledStationAETitle": f"CT{number % 5}"},
+            PatientID=patient,
+            StudyInstanceUID=f"1.2.3.{number}",
+            AccessionNumber=f"ACC{number}",
+        )
+        write(tmp_path / f"{number}.wl", ds)
+    together = threading.Barrier(2, timeout=30)
+
+    def one(_: int) -> str:
+        together.wait()
+        try:
+            return run(tmp_path)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        told = [*pool.map(one, range(2))]
+    assert all("40 went in with 40 steps, 0 did not." in each for each in told)
+    assert (Patient.objects.count(), ScheduledProcedureStep.objects.count()) == (7, 40)
+    created = AuditEvent.objects.filter(action="create", model="worklist.scheduledprocedurestep")
+    assert created.count() == 40
+    assert not AuditEvent.objects.exclude(action="create").exists()
 
 
 def test_a_stored_study_is_not_moved_to_another_patient(tmp_path: Path) -> None:

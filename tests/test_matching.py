@@ -6,6 +6,8 @@ import datetime as dt
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dicomscp import matching
 from dicomscp.matching import Item
@@ -20,6 +22,9 @@ UID = attributes.find("StudyInstanceUID")
 BIRTH_DATE = attributes.find("PatientBirthDate")
 _STEP = "ScheduledProcedureStepSequence"
 MODALITY = attributes.find(_STEP, "Modality")
+AE_TITLE = attributes.find(_STEP, "ScheduledStationAETitle")
+COMMENTS = attributes.find("PatientComments")
+ACCESSION = attributes.find("AccessionNumber")
 DATE = attributes.find(_STEP, "ScheduledProcedureStepStartDate")
 TIME = attributes.find(_STEP, "ScheduledProcedureStepStartTime")
 
@@ -46,6 +51,18 @@ def matches(attribute: Attribute, stored: Any, key: str) -> bool:
         (PATIENT_ID, "P1", " P1 ", True),
         (PATIENT_ID, "P1", "p1", False),
         (PATIENT_ID, "0012", "12", False),
+        (PATIENT_ID, "P1", "P1\0", True),
+        (PATIENT_ID, "P1", "P1 \0\0", True),
+        (MODALITY, "MR", "CT\0\\MR\0", True),
+        (ACCESSION, "x" * 16, "*" + "x" * 16 + "*", True),
+        (NAME, "x" * 64 + "=" + "y" * 64, "*" + "x" * 64 + "*=*" + "y" * 64, True),
+        # spaces at the start of a long text are part of it
+        (COMMENTS, "  deaf", "  deaf  ", True),
+        (COMMENTS, "  deaf", "deaf", False),
+        (COMMENTS, "deaf", " deaf", False),
+        (COMMENTS, "deaf", " *", False),
+        (COMMENTS, "a\tb\r\nc\fd", "a\tb\r\n*", True),
+        (COMMENTS, None, "   ", True),
         # wildcards (B.7)
         (PATIENT_ID, "P123", "P*", True),
         (PATIENT_ID, "P123", "P?23", True),
@@ -64,11 +81,23 @@ def matches(attribute: Attribute, stored: Any, key: str) -> bool:
         (NAME, "Müller^Anna", "MÜLLER^ANNA", True),
         (NAME, "Müller^Anna", "mu\u0308ller^anna", True),
         (NAME, "Müller^Anna", "Muller^Anna", False),
+        (NAME, "Weiß^Anna", "Wei?^A*", True),
+        (NAME, "Weiß^Anna", "Wei??^A*", False),
+        (NAME, "Weiß^Anna", "WEIẞ^ANNA", True),
+        (NAME, "İpek^Ayşe", "?pek^A*", True),
+        (NAME, "Mu\u0308ller^Anna", "M?ller^*", True),
         (NAME, "Wang^XiaoDong=王^小東", "王*", True),
         (NAME, "Wang^XiaoDong=王^小東", "=王*", True),
         (NAME, "Wang^XiaoDong=王^小東", "王*=", True),
         (NAME, "Wang^XiaoDong=王^小東", "wang*=王*", True),
         (NAME, "Wang^XiaoDong", "wang*=王*", False),
+        (NAME, "Solo^Han", "solo*=*", True),
+        (NAME, "Solo^Han", "solo*=**=*", True),
+        (NAME, "Solo^Han", "solo*=?*", False),
+        (NAME, "=山田^花子", "*=山田*", True),
+        (NAME, None, "*=*", True),
+        (NAME, None, "*^", True),
+        (NAME, None, "**", False),
         (NAME, "Ab^C=D^E", "A*E", False),
         (NAME, "Doe", "*^*", False),
         (NAME, "Doe^Jane", "^^", True),
@@ -77,12 +106,16 @@ def matches(attribute: Attribute, stored: Any, key: str) -> bool:
         (MODALITY, "MR", "CT\\PT", False),
         (MODALITY, "MR", "CT\\*", True),
         (MODALITY, "MR", "CT\\M?", True),
+        (MODALITY, "CT", "CT\\", True),
+        (MODALITY, "MR", "CT\\", False),
         (UID, "1.2.3", "1.2.4\\1.2.3", True),
         (UID, "1.2.3", "1.2.4", False),
         # numbers (CP-2305)
         (WEIGHT, "70", "70.0", True),
         (WEIGHT, "70.50", "7.05e1", True),
         (WEIGHT, "70", "71", False),
+        (WEIGHT, "1.7e2", "170", True),
+        (WEIGHT, "1e400", "70", False),
         # dates and times by meaning (B.6), ranges (B.11, B.14)
         (DATE, dt.date(2026, 7, 5), "20260705", True),
         (DATE, dt.date(2026, 7, 5), "2026.07.05", True),
@@ -101,6 +134,29 @@ def test_matching(attribute: Attribute, stored: object, key: str, expected: bool
     assert matches(attribute, stored, key) is expected
 
 
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize("attribute", [NAME, PATIENT_ID])
+@pytest.mark.parametrize("stored", ["x" * 64, "mx" * 32])
+def test_a_key_of_many_wildcards_is_decided_at_once(attribute: Attribute, stored: str) -> None:
+    # With a regular expression it takes longer than the server will live.
+    assert not matches(attribute, stored, "*?" * 30 + "m")
+    assert matches(attribute, stored, "*?" * 30 + "x")
+
+
+def fits(text: str, pattern: str) -> bool:
+    """Every way to share out the text, one after the other."""
+    if not pattern:
+        return not text
+    if pattern[0] == "*":
+        return any(fits(text[n:], pattern[1:]) for n in range(len(text) + 1))
+    return bool(text) and pattern[0] in ("?", text[0]) and fits(text[1:], pattern[1:])
+
+
+@given(st.text("ab*?", max_size=7), st.text("ab*?", max_size=7))
+def test_wildcards_are_decided_as_by_trying_all(text: str, pattern: str) -> None:
+    assert matching.is_like(text, pattern) is fits(text, pattern)
+
+
 @pytest.mark.parametrize(
     ("attribute", "key"),
     [
@@ -117,7 +173,31 @@ def test_matching(attribute: Attribute, stored: object, key: str, expected: bool
         (UID, "1.02"),
         (WEIGHT, "heavy"),
         (WEIGHT, "nan"),
+        (WEIGHT, "1e400"),
         (PATIENT_ID, "A\\B"),
+        (MODALITY, "\\"),
+        (MODALITY, " \\ \\ "),
+        (UID, "\\"),
+        # control characters that the VR does not allow
+        (PATIENT_ID, "A\0B"),
+        (PATIENT_ID, "\0A"),
+        (PATIENT_ID, "A\nB"),
+        (NAME, "Doe\t^Jane"),
+        (MODALITY, "CT\\M\x1bR"),
+        (COMMENTS, "a\x07b"),
+        (COMMENTS, "a\x85b"),
+        # more than a value can hold
+        (PATIENT_ID, "x" * 65),
+        (PATIENT_ID, "*" * 67),
+        (ACCESSION, "x" * 17),
+        (ACCESSION, "?" * 17),
+        (NAME, "a=" + "x" * 65),
+        (NAME, "a=b=c=d"),
+        (COMMENTS, "x" * 10241),
+        (WEIGHT, "0" * 16 + "1"),
+        (AE_TITLE, "CT1\\" + "x" * 17),
+        (MODALITY, "\\".join(["CT"] * 257)),
+        (UID, "\\".join(["1.2.3"] * 257)),
     ],
 )
 def test_a_malformed_key_is_refused_and_names_its_attribute(attribute: Attribute, key: str) -> None:

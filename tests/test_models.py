@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, models, transaction
+from django.forms import modelform_factory
 
 from tests.cast import DAY, actor, book, new_step, patient, station
 from worklist import attributes, checks
@@ -21,6 +22,7 @@ from worklist.models import (
     RequestedProcedure,
     ScheduledProcedureStep,
     Station,
+    fields,
 )
 
 pytestmark = pytest.mark.django_db
@@ -54,6 +56,15 @@ def a_code(**more: Any) -> Code:
 Make = Callable[..., models.Model]
 
 
+def test_spaces_that_are_part_of_a_text_are_kept() -> None:
+    row = Patient(patient_id="  P1 ", name="A", comments="  deaf \r\n")
+    row.full_clean()
+    assert (row.patient_id, row.comments) == ("P1", "  deaf \r\n")
+    form = modelform_factory(Patient, fields=["comments"])({"comments": "  deaf "}, instance=row)
+    assert form.is_valid()
+    assert row.comments == "  deaf"
+
+
 @pytest.mark.parametrize(
     ("make", "column", "value", "why"),
     [
@@ -74,7 +85,7 @@ Make = Callable[..., models.Model]
         (a_patient, "pregnancy_status", 5, "not a valid choice"),
         (a_patient, "weight", "heavy", "not a decimal number"),
         (a_patient, "smoking_status", "yes", "capital letters"),
-        (a_patient, "history", "a\tb", "control character U+0009"),
+        (a_patient, "history", "a\x07b", "control character U+0007"),
         (a_request, "accession_number", "x" * 17, "17 characters; the limit is 16"),
         (a_request, "accession_number", "A\\1", "a backslash separates values"),
         (a_request, "referring_physician", "A^B^C^D^E^F", "6 components"),
@@ -293,3 +304,16 @@ def test_setting_that_cannot_work_is_found(
     assert not checks.dicom_settings(None)
     setattr(settings, name, value)
     assert [found.id for found in checks.dicom_settings(None)] == [fault]
+
+
+def test_what_is_wrong_with_a_text_is_told_in_the_language_of_the_screen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    german = {
+        "%(length)d characters; the limit is %(limit)d": "%(length)d Zeichen, erlaubt %(limit)d"
+    }
+    monkeypatch.setattr(fields, "gettext", lambda sentence: german.get(sentence, sentence))
+    column = ScheduledProcedureStep._meta.get_field("step_id")
+    with pytest.raises(ValidationError) as caught:
+        column.validate("x" * 17, None)
+    assert caught.value.messages == ["17 Zeichen, erlaubt 16"]

@@ -12,10 +12,14 @@ from worklist import demo_data, scheduling
 from worklist.audit import trail
 from worklist.audit.models import AuditEvent
 from worklist.models import (
+    ClosedDay,
     ImagingServiceRequest,
+    OrderSet,
     Patient,
+    ProcedureType,
     RequestedProcedure,
     ScheduledProcedureStep,
+    Station,
     StepStatus,
     User,
 )
@@ -153,9 +157,26 @@ def test_demo_accounts_have_their_roles() -> None:
         assert user.check_password(f"{username}-demo")
         assert user.is_staff == (username == "admin")
         assert user.is_superuser == (username == "admin")
-        assert user.has_perm("worklist.view_patient")
-        assert user.has_perm("worklist.cancel_exam") == (username != "technologist")
+        assert user.has_perm("worklist.view_patient") == (username != "auditor")
+        cancels = username in ("clerk", "supervisor", "admin")
+        assert user.has_perm("worklist.cancel_exam") == cancels
+        assert user.has_perm("audit.view_auditevent") == (username in ("auditor", "admin"))
         assert user.has_perm("worklist.delete_patient") == (username == "admin")
+
+
+def test_loaddemo_sets_up_hours_closed_days_and_order_sets() -> None:
+    call_command("loaddemo", verbosity=0)
+    mr2 = Station.objects.get(ae_title="MR2")
+    assert mr2.opening_hours is not None
+    times = trail.ordered(mr2.opening_hours, "times")
+    assert [str(time) for time in times[:2]] == ["Mon 07:00-12:00", "Mon 12:30-18:00"]
+    assert Station.objects.filter(opening_hours=None).exists()
+    assert [closed.station for closed in ClosedDay.objects.all()] == [mr2]
+    trauma = OrderSet.objects.get(code="POLYTRAUMA")
+    codes = [str(kind) for kind in trail.ordered(trauma, "procedure_types")]
+    assert codes[0] == "CT polytrauma (CTPOLY)"
+    chest = ProcedureType.objects.get(code="CTCHEST")
+    assert (chest.uses_contrast, chest.asks_pregnancy) == (True, True)
 
 
 def test_loaddemo_keeps_off_a_database_with_other_patients() -> None:
@@ -164,4 +185,4 @@ def test_loaddemo_keeps_off_a_database_with_other_patients() -> None:
         call_command("loaddemo", verbosity=0)
     assert not User.objects.exists()
     call_command("loaddemo", force=True, verbosity=0)
-    assert User.objects.count() == 3
+    assert User.objects.count() == len(demo_data.ACCOUNTS)

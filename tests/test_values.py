@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import unicodedata
 from io import BytesIO
 
 import pytest
@@ -53,7 +54,7 @@ def test_what_is_no_date_is_refused(text: str) -> None:
         ("103015.123456", dt.time(10, 30, 15, 123456), dt.time(10, 30, 15, 123456)),
         ("10:30", dt.time(10, 30), dt.time(10, 30, 59, 999999)),
         ("10:30:15.5", dt.time(10, 30, 15, 500000), dt.time(10, 30, 15, 599999)),
-        ("235960", dt.time(23, 59, 59, 999999), dt.time(23, 59, 59, 999999)),
+        ("235960", dt.time(23, 59, 59), dt.time(23, 59, 59, 999999)),
         ("00", dt.time(0), dt.time(0, 59, 59, 999999)),
     ],
 )
@@ -104,7 +105,12 @@ def test_what_is_no_whole_number_is_refused(text: str) -> None:
         ("Müller^Anna", "müller^anna"),
         ("Mu\u0308ller^Anna", "müller^anna"),
         ("MÜLLER ^ ANNA^^^", "müller^anna"),
-        ("Straße^Jürgen", "strasse^jürgen"),
+        ("Straße^Jürgen", "straße^jürgen"),
+        ("STRAẞE", "straße"),
+        ("İpek^Ayşe", "İpek^ayşe"),
+        ("H\u0331asan", "\u1e96asan"),
+        ("ΚΑΡΡΆΣ", "καρράσ"),
+        ("Καρράς", "καρράσ"),
         ("Yamada^Tarou=山田^太郎=", "yamada^tarou=山田^太郎"),
         ("=山田^花子", "=山田^花子"),
         ("^Anna", "^anna"),
@@ -123,6 +129,13 @@ def test_names_are_compared_folded(name: str, folded: str) -> None:
 def test_folding_twice_is_folding_once(name: str) -> None:
     once = values.fold_name(name)
     assert values.fold_name(once) == once
+
+
+@given(st.text(st.characters(exclude_characters="^= ")))
+@example("Weiß")
+@example("İΐﬃ")
+def test_folding_makes_no_two_characters_of_one(name: str) -> None:
+    assert len(values.fold_name(name)) <= len(unicodedata.normalize("NFC", name))
 
 
 @pytest.mark.parametrize(
@@ -191,8 +204,11 @@ def test_length_of_a_vr_is_its_limit(vr: str, length: int) -> None:
         ("1." + "2" * 63, "UI", "65 characters"),
         ("1,5", "DS", "not a decimal"),
         ("NaN", "DS", "not a decimal"),
+        ("1e400", "DS", "not a number that can be held"),
+        ("-1e999999999999", "DS", "not a number that can be held"),
         ("1" * 17, "DS", "17 characters"),
         ("urn:ä", "UR", "not a URI"),
+        (" urn:a", "UR", "not a URI"),
     ],
 )
 def test_text_that_would_break_dicom_is_refused(text: str, vr: str, why: str) -> None:
@@ -205,8 +221,8 @@ def test_text_that_would_break_dicom_is_refused(text: str, vr: str, why: str) ->
     [
         ("Yamada^Tarou=山田^太郎=やまだ^たろう", "PN"),
         ("x" * 64 + "=" + "山" * 64 + "=" + "や" * 64, "PN"),
-        ("a\r\nb\fc", "LT"),
-        ("a\r\nb", "ST"),
+        ("a\r\nb\fc\td", "LT"),
+        (" a\r\nb\t", "ST"),
         ("CT 1_A", "CS"),
         ("ct-1 (east)", "AE"),
         ("1.2.840.0.10008", "UI"),
@@ -261,3 +277,11 @@ def written_and_read(keyword: str, text: str, *, is_implicit: bool) -> str:
     file.seek(0)
     value = dcmread(file, force=True).get(keyword)
     return "" if value is None else str(value)
+
+
+def test_error_carries_the_sentence_and_what_stands_in_it() -> None:
+    with pytest.raises(values.TextError) as caught:
+        values.check_text("x" * 17, "SH")
+    assert caught.value.sentence == "%(length)d characters; the limit is %(limit)d"
+    assert caught.value.details == {"length": 17, "limit": 16}
+    assert str(caught.value) == "17 characters; the limit is 16"

@@ -23,6 +23,7 @@ from pynetdicom import AE
 from pynetdicom.sop_class import ModalityWorklistInformationFind, Verification
 
 from dicomscp.server import WorklistScp
+from dicomscp.wire import client
 from tests import network
 from tests.network import Reply, plain
 from tests.strategies import Key, Query
@@ -125,7 +126,7 @@ def listens(port: int) -> bool:
 def answers_echo(port: int) -> bool:
     ae = AE("CT1")
     ae.add_requested_context(Verification)
-    assoc = ae.associate("127.0.0.1", port, ae_title=AE_TITLE)
+    assoc = ae.associate("127.0.0.1", port, ae_title=AE_TITLE, evt_handlers=client.HANDLERS)
     if not assoc.is_established:
         return False
     status = assoc.send_c_echo()

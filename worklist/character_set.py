@@ -8,6 +8,7 @@ ISO 2022 IR 58 (PS3.5 6.1.2.5, Annex K). Pure: no database, no network.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 
 from pydicom.charset import (
@@ -31,6 +32,8 @@ _ASCII_TERMS = ("", "ISO_IR 6", "ISO 2022 IR 6")
 # JIS X 0208 and 0212 take the place of ASCII in G0: it is called back before a delimiter.
 _G0_ESCAPES = (b"\x1b$B", b"\x1b$(D")
 _ASCII_ESCAPE = b"\x1b(B"
+# GB 2312 and KS X 1001 stand beside ASCII, in G1.
+_G1_MULTI_BYTE = ("iso_ir_58", "euc_kr")
 _PN_DELIMITERS = frozenset(b"^=\\")
 _TEXT_DELIMITERS = frozenset(b"\r\n\t\f\\")
 # An escape sequence to the end of what it governs.
@@ -41,9 +44,9 @@ _SEGMENT = re.compile(rb"\x1b[^\x1b]*|[^\x1b]+")
 
 def read(value: bytes) -> CharacterSet:
     """The terms of an element's bytes. What is not ASCII makes an unknown term."""
-    terms = tuple(
-        term.strip(" \0") for term in value.decode("ascii", "backslashreplace").split("\\")
-    )
+    # The first term may be empty (ASCII); at the end an empty one says nothing.
+    text = value.decode("ascii", "backslashreplace").rstrip(" \0\\")
+    terms = tuple(term.strip(" \0") for term in text.split("\\"))
     return () if all(term in _ASCII_TERMS for term in terms) else terms
 
 
@@ -63,44 +66,66 @@ def decode(value: bytes, terms: CharacterSet, vr: str = "LO") -> str:
     """The text of these bytes, backslashes between values included; padding stays.
 
     Bytes beyond ASCII without a declared set are read as UTF-8, which bytes of other sets hardly
-    ever happen to be. Raises ValueError when the bytes are not text in this set.
+    ever happen to be. Where ISO 2022 IR 58 or 149 is declared behind ASCII, bytes without an
+    escape sequence, as pydicom writes them, are read in that set. Raises ValueError when the bytes
+    are not text in this set.
     """
     if value.isascii() and b"\x1b" not in value and terms[:1] != ("ISO_IR 13",):
         return value.decode("ascii")
     if not is_supported(terms):
         raise ValueError("Specific Character Set is not supported")
     try:
-        if not terms or (terms[0] in _ASCII_TERMS and b"\x1b" not in value):
-            return value.decode("utf-8")
-        if b"\x1b" not in value:
-            return value.decode(_codecs(terms)[0])
-        return _decode_extended(value, terms, vr)
+        if b"\x1b" in value and terms:
+            return _decode_extended(value, terms, vr)
+        if not terms or terms[0] in _ASCII_TERMS:
+            return _decode_undeclared(value, terms)
+        return value.decode(_codecs(terms)[0])
     except UnicodeError:
         raise ValueError("not text in its Specific Character Set") from None
+
+
+def _decode_undeclared(value: bytes, terms: CharacterSet) -> str:
+    """Bytes beyond ASCII that no escape sequence announces, where the first set is ASCII."""
+    extensions = [codec for codec in _codecs(terms)[1:] if codec in _G1_MULTI_BYTE]
+    if len(extensions) == 1:
+        try:
+            return value.decode(extensions[0])
+        except UnicodeError:
+            pass
+    return value.decode("utf-8")
 
 
 def _decode_extended(value: bytes, terms: CharacterSet, vr: str) -> str:
     """ISO 2022 code extensions (PS3.5 6.1.2.5.3)."""
     delimiters = _PN_DELIMITERS if vr == "PN" else _TEXT_DELIMITERS
-    first = "ascii" if terms[0] in _ASCII_TERMS else _codecs(terms)[0]
+    first = g1 = "ascii" if terms[0] in _ASCII_TERMS else _codecs(terms)[0]
     text = []
     for segment in _SEGMENT.findall(value):
         escape = segment[: 4 if segment.startswith((b"\x1b$(", b"\x1b$)")) else 3]
         if not segment.startswith(b"\x1b"):
             text.append(segment.decode(first))
         elif escape == _ASCII_ESCAPE:
-            text.append(segment[3:].decode("ascii"))
+            # It calls ASCII back to G0; what was called to G1 stays there up to a delimiter.
+            plain, g1 = _decode_segment(segment[3:], g1, first, delimiters)
+            text.append(plain)
         elif CODES_TO_ENCODINGS.get(escape) not in _codecs(terms):
             raise ValueError("an escape sequence of a set that is not declared")
         elif escape in _G0_ESCAPES:
             text.append(segment.decode(CODES_TO_ENCODINGS[escape]))
         else:
-            extended = segment[len(escape) :]
-            # A delimiter calls the first set back.
-            end = next((i for i, byte in enumerate(extended) if byte in delimiters), len(extended))
-            text.append(extended[:end].decode(CODES_TO_ENCODINGS[escape]))
-            text.append(extended[end:].decode(first))
+            g1 = CODES_TO_ENCODINGS[escape]
+            plain, g1 = _decode_segment(segment[len(escape) :], g1, first, delimiters)
+            text.append(plain)
     return "".join(text)
+
+
+def _decode_segment(
+    segment: bytes, g1: str, first: str, delimiters: frozenset[int]
+) -> tuple[str, str]:
+    """The text, and the set that is in G1 behind it: a delimiter calls the first one back."""
+    end = next((i for i, byte in enumerate(segment) if byte in delimiters), len(segment))
+    text = segment[:end].decode(g1) + segment[end:].decode(first)
+    return text, g1 if end == len(segment) else first
 
 
 @lru_cache(maxsize=8192)
@@ -138,21 +163,51 @@ def _encode_part(text: str, terms: CharacterSet) -> bytes:
     if len(terms) == 1:
         return _encode_plain(text, terms[0])
     encoded = b""
-    is_extended = False
+    # The first set is in G1 until another one is called there.
+    in_g1 = terms[0]
     for run in _RUN.findall(text):
         if run.isascii():
             encoded += run.encode("ascii")
             continue
-        try:
-            if terms[0] in _ASCII_TERMS:
-                # pydicom's default repertoire is Latin-1: its letters need an escape here.
-                raise ValueError("not ASCII")
-            plain = _encode_plain(run, terms[0])
-            encoded += (ENCODINGS_TO_CODES[_codecs(terms)[0]] if is_extended else b"") + plain
-        except ValueError:
-            encoded += _encode_run(run, terms[1:], back=_back(terms[0]))
-            is_extended = True
+        for term, piece in _pieces(run, terms):
+            plain, escape = _encode_plain(piece, term), ENCODINGS_TO_CODES[python_encoding[term]]
+            if escape in _G0_ESCAPES:
+                # Python's codec writes the escapes itself.
+                encoded += plain.removesuffix(_ASCII_ESCAPE) + _back(terms[0])
+            else:
+                encoded += plain if term == in_g1 else escape + plain
+                in_g1 = term
     return encoded
+
+
+def _pieces(run: str, terms: CharacterSet) -> Iterator[tuple[str, str]]:
+    """Letters beyond ASCII in the longest pieces that one set has, each with that set."""
+    # pydicom's default repertoire is Latin-1: what stands for ASCII has none of them.
+    sets = [term for term in terms if term not in _ASCII_TERMS]
+    start = 0
+    while start < len(run):
+        ends = {term: _end(run, start, term) for term in sets}
+        term = max(sets, key=lambda term: ends[term])  # the first of several as long
+        if ends[term] == start:
+            raise ValueError("a character is in none of the sets")
+        yield term, run[start : ends[term]]
+        start = ends[term]
+
+
+def _end(run: str, start: int, term: str) -> int:
+    return next((n for n in range(start, len(run)) if not _has(term, run[n])), len(run))
+
+
+@lru_cache(maxsize=65536)
+def _has(term: str, character: str) -> bool:
+    """Whether one of the sets with code extensions has this letter."""
+    try:
+        encoded = _encode_plain(character, term)
+    except ValueError:
+        return False
+    escape = ENCODINGS_TO_CODES[python_encoding[term]]
+    # Python's codecs of the G0 sets have letters of other sets too.
+    return escape not in _G0_ESCAPES or set(_ESCAPE.findall(encoded)) == {escape, _ASCII_ESCAPE}
 
 
 def _back(first: str) -> bytes:
@@ -167,22 +222,6 @@ def _encode_plain(text: str, term: str) -> bytes:
         # ISO_IR 13 is JIS X 0201: one byte a character.
         raise ValueError("a character is not in JIS X 0201")
     return encoded
-
-
-def _encode_run(text: str, terms: CharacterSet, *, back: bytes) -> bytes:
-    """Letters beyond ASCII in the first of these sets that has them all, its escape before them."""
-    for term in terms:
-        try:
-            encoded = _encode_plain(text, term)
-        except ValueError:
-            continue
-        escape = ENCODINGS_TO_CODES[python_encoding[term]]
-        if escape not in _G0_ESCAPES:
-            return escape + encoded
-        # Python's codec writes the escapes itself, those of other sets too.
-        if set(_ESCAPE.findall(encoded)) == {escape, _ASCII_ESCAPE}:
-            return encoded.removesuffix(_ASCII_ESCAPE) + back
-    raise ValueError("a character is in none of the sets")
 
 
 def fits(text: str, terms: CharacterSet, vr: str = "LO") -> bool:

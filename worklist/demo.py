@@ -40,6 +40,8 @@ The broker is running, with demo data.
 
   Accounts  clerk         clerk-demo
             technologist  technologist-demo
+            supervisor    supervisor-demo
+            auditor       auditor-demo
             admin         admin-demo
 
   Ask for the worklist as scanner CT1, with DCMTK or without:

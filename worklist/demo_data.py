@@ -6,17 +6,26 @@ import datetime as dt
 
 ISSUER = "DEMO"
 
-# AE title, name, modality, location.
-STATIONS = (
-    ("CT1", "CT Ground Floor", "CT", "Room 1"),
-    ("CT2", "CT Emergency", "CT", "Emergency"),
-    ("MR1", "MR 1.5 T", "MR", "Room 4"),
-    ("MR2", "MR 3 T", "MR", "Room 5"),
-    ("US1", "Ultrasound 1", "US", "Room 7"),
-    ("CR1", "X-ray Bucky", "CR", "Room 2"),
-    ("DX1", "X-ray Chest", "DX", "Room 3"),
-    ("MG1", "Mammography", "MG", "Room 8"),
+# Name, and the open stretches of each weekday from Monday on; a break lies between two.
+OPENING_HOURS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("Outpatients", ("07:00-12:00 12:30-18:00",) * 4 + ("07:00-12:00 12:30-16:00", "", "")),
+    ("With Saturday morning", ("07:00-19:00",) * 5 + ("08:00-12:00", "")),
 )
+
+# AE title, name, modality, location, opening hours ("": always open).
+STATIONS = (
+    ("CT1", "CT Ground Floor", "CT", "Room 1", "With Saturday morning"),
+    ("CT2", "CT Emergency", "CT", "Emergency", ""),
+    ("MR1", "MR 1.5 T", "MR", "Room 4", "With Saturday morning"),
+    ("MR2", "MR 3 T", "MR", "Room 5", "Outpatients"),
+    ("US1", "Ultrasound 1", "US", "Room 7", "Outpatients"),
+    ("CR1", "X-ray Bucky", "CR", "Room 2", ""),
+    ("DX1", "X-ray Chest", "DX", "Room 3", ""),
+    ("MG1", "Mammography", "MG", "Room 8", "Outpatients"),
+)
+
+# Days from today, AE title ("": all scanners), reason.
+CLOSED_DAYS = ((9, "MR2", "Yearly service"),)
 
 # Code, description, modality, minutes, default station, preparation; the scheme of all is 99DEMO.
 PROCEDURES = (
@@ -32,6 +41,16 @@ PROCEDURES = (
     ("XRHAND", "X-ray hand, 2 views", "CR", 10, "CR1", ""),
     ("XRCHEST", "X-ray chest, 2 views", "DX", 10, "DX1", ""),
     ("MGSCREEN", "Screening mammography", "MG", 15, "MG1", "No deodorant on the day"),
+)
+
+# The codes of the procedures that use a contrast agent, and of those that ask for pregnancy.
+CONTRAST = frozenset({"CTCHEST", "CTABDO", "CTPOLY"})
+PREGNANCY = frozenset({"CTHEAD", "CTCHEST", "CTABDO", "CTPOLY", "XRHAND", "XRCHEST", "MGSCREEN"})
+
+# Code, name, and the codes of its procedures.
+ORDER_SETS = (
+    ("POLYTRAUMA", "Polytrauma", ("CTPOLY", "XRCHEST", "USABDO")),
+    ("BACKPAIN", "Back pain", ("XRCHEST", "MRLSPINE")),
 )
 
 # Patient ID, name, birth date, sex, and what is known besides.
@@ -89,5 +108,7 @@ TOMORROW = (
 ACCOUNTS = (
     ("clerk", "Ines", "Clerk", "Clerk"),
     ("technologist", "Tom", "Technologist", "Technologist"),
+    ("supervisor", "Sue", "Supervisor", "Supervisor"),
+    ("auditor", "Aldo", "Auditor", "Auditor"),
     ("admin", "Ada", "Admin", "Administrator"),
 )

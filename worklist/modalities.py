@@ -1,37 +1,50 @@
-"""The kinds of scanners that exams are booked on (PS3.3 C.7.3.1.1.1), in a clerk's words."""
+"""The modalities that a site may have (PS3.3 C.7.3.1.1.1), as people call them."""
 
 from __future__ import annotations
 
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext
 
 # What works with ionising radiation: an unborn child must be thought of.
 IONISING = frozenset({"CT", "CR", "DX", "MG", "XA", "RF", "NM", "PT"})
 
 
-def modalities() -> list[tuple[str, str]]:
-    """The defined terms that a worklist is asked for, and what people call them."""
+def _names() -> list[tuple[str, str]]:
     return [
-        ("CT", _("CT")),
-        ("MR", _("MR")),
-        ("CR", _("X-ray")),
-        ("DX", _("digital X-ray")),
-        ("US", _("ultrasound")),
-        ("MG", _("mammography")),
-        ("NM", _("nuclear medicine")),
-        ("PT", _("PET")),
-        ("XA", _("angiography")),
-        ("RF", _("fluoroscopy")),
-        ("BMD", _("bone density")),
-        ("IO", _("dental X-ray")),
-        ("PX", _("panoramic X-ray")),
-        ("ES", _("endoscopy")),
-        ("OP", _("eye photography")),
-        ("OPT", _("eye tomography")),
-        ("ECG", _("ECG")),
-        ("OT", _("other")),
+        ("CT", gettext("Computed tomography")),
+        ("MR", gettext("Magnetic resonance")),
+        ("US", gettext("Ultrasound")),
+        ("CR", gettext("Computed radiography")),
+        ("DX", gettext("Digital radiography")),
+        ("RF", gettext("Fluoroscopy")),
+        ("XA", gettext("Angiography")),
+        ("MG", gettext("Mammography")),
+        ("NM", gettext("Nuclear medicine")),
+        ("PT", gettext("Positron emission tomography")),
+        ("BMD", gettext("Bone densitometry")),
+        ("PX", gettext("Panoramic X-ray")),
+        ("IO", gettext("Intra-oral radiography")),
+        ("ECG", gettext("Electrocardiography")),
+        ("ES", gettext("Endoscopy")),
+        ("GM", gettext("General microscopy")),
+        ("SM", gettext("Slide microscopy")),
+        ("OP", gettext("Ophthalmic photography")),
+        ("OPT", gettext("Ophthalmic tomography")),
+        ("RTIMAGE", gettext("Radiotherapy image")),
+        ("XC", gettext("Photography")),
+        ("OT", gettext("Other")),
+    ]
+
+
+def modalities(*others: str) -> list[tuple[str, str]]:
+    """Code and name of each modality that takes images; others that are in use stand behind."""
+    known = _names()
+    codes = {code for code, _ in known}
+    return [
+        *((code, f"{code} · {name}") for code, name in known),
+        *((code, code) for code in others if code and code not in codes),
     ]
 
 
 def modality_name(modality: str) -> str:
-    """What people call it; the term itself when it is none of ours."""
-    return dict(modalities()).get(modality, modality)
+    """What people call it; the code itself when it is none of ours."""
+    return dict(_names()).get(modality, modality)

@@ -186,6 +186,9 @@ STORAGES = {
     },
 }
 
+# What stands between the columns of a CSV file: what the spreadsheets of the site expect.
+CSV_SEPARATOR: str = env.str("CSV_SEPARATOR", default=";")
+
 # --- HTTPS ----------------------------------------------------------------------------------------
 
 HTTPS: bool = env.bool("HTTPS", default=False)

@@ -9,10 +9,18 @@ from django.views.generic import RedirectView
 
 from worklist.health import healthz
 from worklist.roles import needs
-from worklist.views import account, booking, walk_in
+from worklist.views import account, audit, board, booking, paper, walk_in
+from worklist.views.setup import (
+    closed_days,
+    hours,
+    order_sets,
+    procedures,
+    procedures_csv,
+    scanners,
+)
 
 urlpatterns = [
-    path("", needs()(RedirectView.as_view(pattern_name="admin:index")), name="home"),
+    path("", board.home, name="home"),
     # Account
     path("sign-in/", account.SignInView.as_view(), name="sign-in"),
     path("sign-out/", needs()(LogoutView.as_view()), name="sign-out"),
@@ -22,6 +30,8 @@ urlpatterns = [
     path("preferences/", account.preferences, name="preferences"),
     path("password/", account.PasswordView.as_view(), name="password"),
     # Board
+    path("today/", board.today, name="today"),
+    path("help/keys/", board.keys, name="keys"),
     # Booking
     path("exams/new/", booking.exam_new, name="exam-new"),
     path("exams/new/patients/", booking.patients, name="exam-new-patients"),
@@ -31,8 +41,40 @@ urlpatterns = [
     # Exams
     # Patients
     # Set-up
+    path("setup/scanners/", scanners.scanners, name="setup-scanners"),
+    path("setup/scanners/new/", scanners.scanner, name="setup-scanner-new"),
+    path("setup/scanners/<int:pk>/", scanners.scanner, name="setup-scanner"),
+    path("setup/hours/", hours.hours_list, name="setup-hours"),
+    path("setup/hours/new/", hours.hours, name="setup-hours-new"),
+    path("setup/hours/<int:pk>/", hours.hours, name="setup-hours-edit"),
+    path("setup/closed-days/", closed_days.closed_days, name="setup-closed-days"),
+    path("setup/closed-days/new/", closed_days.closed_day, name="setup-closed-day-new"),
+    path("setup/closed-days/<int:pk>/", closed_days.closed_day, name="setup-closed-day"),
+    path(
+        "setup/closed-days/<int:pk>/delete/",
+        closed_days.closed_day_delete,
+        name="setup-closed-day-delete",
+    ),
+    path("setup/procedures/", procedures.procedures, name="setup-procedures"),
+    path("setup/procedures/new/", procedures.procedure, name="setup-procedure-new"),
+    path("setup/procedures/<int:pk>/", procedures.procedure, name="setup-procedure"),
+    path(
+        "setup/procedures/<int:pk>/active/",
+        procedures.procedure_active,
+        name="setup-procedure-active",
+    ),
+    path("setup/procedures/import/", procedures_csv.procedures_import, name="setup-import"),
+    path("setup/procedures.csv", procedures_csv.procedures_csv, name="setup-procedures-csv"),
+    path("setup/order-sets/", order_sets.order_sets, name="setup-order-sets"),
+    path("setup/order-sets/new/", order_sets.order_set, name="setup-order-set-new"),
+    path("setup/order-sets/<int:pk>/", order_sets.order_set, name="setup-order-set"),
     # Print and export
+    path("print/day/", paper.day, name="print-day"),
+    path("exams/<int:pk>/slip/", paper.slip, name="exam-slip"),
+    path("export/exams.csv", paper.exams_csv, name="exams-csv"),
     # Audit
+    path("audit/", audit.audit, name="audit"),
+    path("audit/events.csv", audit.audit_csv, name="audit-csv"),
     # Administration and health
     path("admin/login/", RedirectView.as_view(pattern_name="sign-in", query_string=True)),
     path("admin/", admin.site.urls),

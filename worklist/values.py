@@ -6,9 +6,10 @@ The only place that spells a DA, TM, PN, CS or UI. Pure: no database, no network
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
 import unicodedata
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 Value = str | int | dt.date | dt.time
 
@@ -32,6 +33,29 @@ PN_VALUE_LENGTH = 3 * MAX_LENGTH["PN"] + 2
 # The VRs that a model keeps as text, each value as it stands on the wire.
 TEXT_VRS = frozenset({"AE", "CS", "DS", "LO", "LT", "PN", "SH", "ST", "UC", "UI", "UR"})
 
+# PS3.5 6.1.3: the control characters that a VR allows; ESC is gone when text is decoded.
+CONTROLS = dict.fromkeys(("LT", "ST", "UT"), frozenset("\t\n\f\r"))
+# PS3.5 Table 6.2-1: spaces at their start are part of the value.
+LEADING_SPACE_VRS = frozenset({"LT", "ST", "UC", "UR", "UT"})
+
+
+def _(sentence: str) -> str:
+    """Mark a sentence for the translators; whoever shows it to a person translates it."""
+    return sentence
+
+
+class TextError(ValueError):
+    """What is wrong with a text, in one sentence: in English as it stands, for logs and reports.
+
+    `sentence` is the same with named places for `details`, so that a form can translate it.
+    """
+
+    def __init__(self, sentence: str, **details: str | int) -> None:
+        super().__init__(sentence % details)
+        self.sentence = sentence
+        self.details = details
+
+
 _PRINTABLE_ASCII = re.compile(r"[\x20-\x5b\x5d-\x7e]*")
 _CS = re.compile(r"[A-Z0-9 _]*")
 _UI = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*")
@@ -45,59 +69,101 @@ _TM_COLONS = re.compile(r"(\d{2}):(\d{2})(?::(\d{2})(?:\.(\d{1,6}))?)?", re.ASCI
 def check_text(text: str, vr: str) -> None:
     """Refuse a single text value that its VR does not allow.
 
-    Raises ValueError with one sentence that names the rule and the offending character.
+    Raises TextError with one sentence that names the rule and the offending character.
     """
     for character in text:
         if character == "\\":
-            raise ValueError("a backslash separates values in DICOM and cannot be part of one")
+            raise TextError(_("a backslash separates values in DICOM and cannot be part of one"))
         category = unicodedata.category(character)
-        # PS3.5 6.1.3 allows CR, LF and FF in the long texts alone.
-        if category == "Cc" and not (vr in ("LT", "ST") and character in "\r\n\f"):
-            raise ValueError(f"control character U+{ord(character):04X} is not allowed")
+        if category == "Cc" and character not in CONTROLS.get(vr, ()):
+            raise TextError(
+                _("control character %(character)s is not allowed"),
+                character=_code_point(character),
+            )
         if category == "Cs" or ord(character) & 0xFFFE == 0xFFFE:
-            raise ValueError(f"U+{ord(character):04X} is not a character")
+            raise TextError(_("%(character)s is not a character"), character=_code_point(character))
     if vr == "PN":
         _check_name(text)
     elif len(text) > MAX_LENGTH[vr]:
-        raise ValueError(f"{len(text)} characters; the limit is {MAX_LENGTH[vr]}")
+        raise TextError(
+            _("%(length)d characters; the limit is %(limit)d"),
+            length=len(text),
+            limit=MAX_LENGTH[vr],
+        )
     if not text:
         return
     if vr == "AE":
-        _check_repertoire(text, _PRINTABLE_ASCII, "an AE title has ASCII letters, digits and signs")
+        _check_repertoire(
+            text,
+            _PRINTABLE_ASCII,
+            _("%(text)s contains %(offender)s; an AE title has ASCII letters, digits and signs"),
+        )
         if not text.strip():
-            raise ValueError("an AE title cannot be made of spaces alone")
+            raise TextError(_("an AE title cannot be made of spaces alone"))
     elif vr == "CS":
-        _check_repertoire(text, _CS, "a code string has capital letters, digits, space and _")
+        _check_repertoire(
+            text,
+            _CS,
+            _(
+                "%(text)s contains %(offender)s; a code string has capital letters, digits, "
+                "space and _"
+            ),
+        )
     elif vr == "UI":
         if not _UI.fullmatch(text):
-            raise ValueError(
-                f"{text!r} is not a UID: digits and dots, no leading zero in a component"
+            raise TextError(
+                _("%(text)s is not a UID: digits and dots, no leading zero in a component"),
+                text=repr(text),
             )
     elif vr == "DS":
         parse_decimal(text)
-    elif vr == "UR" and not _PRINTABLE_ASCII.fullmatch(text):
-        raise ValueError(f"{text!r} is not a URI")
+    elif vr == "UR" and (not _PRINTABLE_ASCII.fullmatch(text) or text.startswith(" ")):
+        raise TextError(_("%(text)s is not a URI"), text=repr(text))
 
 
-def _check_repertoire(text: str, allowed: re.Pattern[str], rule: str) -> None:
+def strip(text: str, vr: str) -> str:
+    """The text without the spaces that are not significant, and without NUL padding.
+
+    PS3.5 Table 6.2-1: those at the end, and at the start too but for long texts.
+    """
+    text = text.rstrip(" \0")
+    return text if vr in LEADING_SPACE_VRS else text.lstrip(" ")
+
+
+def has_control(text: str, vr: str) -> bool:
+    """Whether a control character stands in the text that its VR does not allow (PS3.5 6.1.3)."""
+    allowed = CONTROLS.get(vr, ())
+    return any(unicodedata.category(one) == "Cc" and one not in allowed for one in text)
+
+
+def _code_point(character: str) -> str:
+    return f"U+{ord(character):04X}"
+
+
+def _check_repertoire(text: str, allowed: re.Pattern[str], sentence: str) -> None:
     if not allowed.fullmatch(text):
         offender = next(c for c in text if not allowed.fullmatch(c))
-        raise ValueError(f"{text!r} contains {offender!r}; {rule}")
+        raise TextError(sentence, text=repr(text), offender=repr(offender))
 
 
 def _check_name(text: str) -> None:
     """PS3.5 6.2.1: at most three groups, five components each, 64 characters a group."""
     groups = text.split("=")
     if len(groups) > 3:
-        raise ValueError(f"{len(groups)} component groups; a person name has at most 3")
+        raise TextError(
+            _("%(count)d component groups; a person name has at most 3"), count=len(groups)
+        )
     for group in groups:
         components = group.split("^")
         if len(components) > 5:
-            raise ValueError(f"{len(components)} components; a person name has at most 5")
+            raise TextError(
+                _("%(count)d components; a person name has at most 5"), count=len(components)
+            )
         if len(group) > MAX_LENGTH["PN"]:
-            raise ValueError(
-                f"the name has {len(group)} characters with its parts; the limit is "
-                f"{MAX_LENGTH['PN']}"
+            raise TextError(
+                _("the name has %(length)d characters with its parts; the limit is %(limit)d"),
+                length=len(group),
+                limit=MAX_LENGTH["PN"],
             )
 
 
@@ -105,15 +171,15 @@ def _check_name(text: str) -> None:
 
 
 def parse_date(text: str) -> dt.date:
-    """Read a DA: YYYYMMDD or the older YYYY.MM.DD. Raises ValueError."""
+    """Read a DA: YYYYMMDD or the older YYYY.MM.DD. Raises TextError."""
     match = _DA.fullmatch(text)
     if not match:
-        raise ValueError(f"not a date: {text!r}")
+        raise TextError(_("not a date: %(text)s"), text=repr(text))
     year, month, day = (int(part) for part in match.groups() if part is not None)
     try:
         return dt.date(year, month, day)
     except ValueError:
-        raise ValueError(f"not a date: {text!r}") from None
+        raise TextError(_("not a date: %(text)s"), text=repr(text)) from None
 
 
 def parse_time(text: str, *, latest: bool = False) -> dt.time:
@@ -121,14 +187,14 @@ def parse_time(text: str, *, latest: bool = False) -> dt.time:
 
     Wall-clock time, no zone. What is not written is zero; with `latest` it is the last moment of
     the hour, minute or second that is named (an upper bound covers the whole of it).
-    Raises ValueError.
+    Raises TextError.
     """
     match = _TM.fullmatch(text) or _TM_COLONS.fullmatch(text)
     if not match:
-        raise ValueError(f"not a time: {text!r}")
+        raise TextError(_("not a time: %(text)s"), text=repr(text))
     hour, minute, second, fraction = match.groups()
     if second == "60":  # PS3.5 6.2 allows a leap second; Python's time does not hold one
-        second, fraction = "59", "999999"
+        second = "59"
     sixty, digit = ("59", "9") if latest else ("0", "0")
     try:
         return dt.time(
@@ -138,33 +204,32 @@ def parse_time(text: str, *, latest: bool = False) -> dt.time:
             int((fraction or "").ljust(6, digit)),
         )
     except ValueError:
-        raise ValueError(f"not a time: {text!r}") from None
+        raise TextError(_("not a time: %(text)s"), text=repr(text)) from None
 
 
 def parse_decimal(text: str) -> Decimal:
-    """Read a DS. Raises ValueError."""
-    try:
-        if _DS.fullmatch(text):
-            return Decimal(text)
-    except InvalidOperation:
-        pass
-    raise ValueError(f"not a decimal number: {text!r}")
+    """Read a DS. Raises TextError, also for a number past what programs hold (1e400)."""
+    if not _DS.fullmatch(text):
+        raise TextError(_("not a decimal number: %(text)s"), text=repr(text))
+    if not math.isfinite(float(text)):
+        raise TextError(_("not a number that can be held: %(text)s"), text=repr(text))
+    return Decimal(text)
 
 
 def parse(text: str, vr: str) -> Value:
     """Read one non-empty value of a stored VR from its DICOM text.
 
-    Text VRs (DS too: its spelling is kept) come back as they are, without surrounding spaces.
-    Raises ValueError with the rule that is broken.
+    Text VRs (DS too: its spelling is kept) come back as they are, without padding.
+    Raises TextError with the rule that is broken.
     """
-    text = text.strip(" \0")
+    text = strip(text, vr)
     if vr == "DA":
         return parse_date(text)
     if vr == "TM":
         return parse_time(text)
     if vr == "US":
         if not (text.isascii() and text.isdigit() and int(text) <= 0xFFFF):
-            raise ValueError(f"not a whole number from 0 to 65535: {text!r}")
+            raise TextError(_("not a whole number from 0 to 65535: %(text)s"), text=repr(text))
         return int(text)
     check_text(text, vr)
     return text
@@ -186,15 +251,25 @@ def spell(value: Value) -> str:
 def fold_name(name: str) -> str:
     """Answer the form in which two person names are compared (PS3.4 C.2.2.2.1.1).
 
-    Case-folded, NFC, no spaces around a component, no empty components at a group's end and no
-    empty groups at the name's end. Accents stay: they tell people apart.
+    NFC, case-folded, no spaces around a component, no empty components at a group's end and no
+    empty groups at the name's end. Accents stay: they tell people apart. A character stays one
+    character, since a "?" in a key stands for one (C.2.2.2.4): ß is not folded to ss.
     """
-    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+    folded = "".join(map(_fold_character, unicodedata.normalize("NFC", name)))
+    # A few letters compose in small that do not as capitals: ẖ.
+    folded = unicodedata.normalize("NFC", folded)
     groups = [
         "^".join(component.strip(" ") for component in group.split("^")).rstrip("^")
         for group in folded.split("=")
     ]
     return "=".join(groups).rstrip("=")
+
+
+def _fold_character(character: str) -> str:
+    for folded in (character.casefold(), character.lower()):
+        if len(folded) == 1:
+            return folded
+    return character
 
 
 def search_words(text: str) -> str:

@@ -16,8 +16,8 @@ SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 _RUN_AXE = """async (rules) =>
 (await axe.run({runOnly: {type: 'tag', values: rules}})).violations"""
 
-# A status that a test provokes is an error line of the console, too: not one of ours.
-_STATUSES_ON_PURPOSE = ("401", "403", "404", "409", "422", "429")
+# A status or a lost network that a test provokes is an error line of the console, too.
+_STATUSES_ON_PURPOSE = ("401", "403", "404", "409", "422", "429", "ERR_INTERNET_DISCONNECTED")
 
 _COLLECT_VIOLATIONS = """
 document.addEventListener("securitypolicyviolation", (event) => {

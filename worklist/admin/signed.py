@@ -6,19 +6,18 @@ No model of the worklist is named here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
-from django.core.exceptions import FieldDoesNotExist, ValidationError
+from django.core.exceptions import ValidationError
 from django.db import IntegrityError, models, transaction
 from django.db.models import Q, Value
 from django.db.models.functions import Upper
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
-from worklist import values
+from worklist import changes, values
 from worklist.actor import actor
 from worklist.audit import trail
 from worklist.audit.models import AuditEvent
@@ -120,7 +119,7 @@ class SignedAdmin(admin.ModelAdmin):
         paginator = self.get_paginator(request, events, _EVENTS_PER_PAGE)
         page = paginator.get_page(request.GET.get("p", 1))
         context = {
-            "events": [HistoryEntry(event, tuple(_changes(self.model, event))) for event in page],
+            "events": changes.tell(page),
             "action_list": page,
             "pagination_required": paginator.count > _EVENTS_PER_PAGE,
             "page_range": paginator.get_elided_page_range(page.number),
@@ -182,44 +181,3 @@ def _list_of(obj: models.Model, formset: Any) -> dict[str, Sequence[models.Model
     ]
     rows.sort(key=lambda row: (row["position"] is None, row["position"]))
     return {many.name: tuple(row[many.m2m_reverse_field_name()] for row in rows)}
-
-
-# --- history --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Change:
-    """One column of an event."""
-
-    label: str
-    before: str
-    after: str
-
-
-@dataclass(frozen=True)
-class HistoryEntry:
-    """An event as the history shows it."""
-
-    event: AuditEvent
-    changes: tuple[Change, ...]
-
-
-def _changes(model: type[models.Model], event: AuditEvent) -> Iterable[Change]:
-    """The columns that hold, or held, something."""
-    for name in {**event.before, **event.after}:
-        before, after = (_shown(side.get(name)) for side in (event.before, event.after))
-        if before or after:
-            yield Change(_label(model, name), before, after)
-
-
-def _label(model: type[models.Model], name: str) -> str:
-    try:
-        return str(getattr(model._meta.get_field(name), "verbose_name", name))
-    except FieldDoesNotExist:  # the model had this column once
-        return name
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return "" if value is None else str(value).replace("\\", ", ")

@@ -40,7 +40,8 @@ def save(
     """Write a row, and the ordered related rows named in `lists`, and sign it.
 
     Answers None and writes nothing when nothing changed. The row is validated by the caller. A row
-    that has a `version` counts it up with each change.
+    that has a `version` counts it up with each change. A list may also name rows that are part of
+    this one (its `parts`): those given take the place of those there.
     """
     with transaction.atomic():
         row = _locked(obj)
@@ -147,13 +148,28 @@ def snapshot(obj: models.Model, *, lists: bool = True) -> Snapshot:
         if field.editable and not field.primary_key
     }
     if lists:
-        for many in obj._meta.many_to_many:
-            columns[many.name] = [str(related) for related in ordered(obj, many.name)]
+        for name in (*(many.name for many in obj._meta.many_to_many), *_parts(obj)):
+            columns[name] = [str(related) for related in ordered(obj, name)]
     return columns
 
 
+def _parts(obj: models.Model) -> tuple[str, ...]:
+    """The rows that are a part of this one and of no other, by the names that lead to them.
+
+    A model names them in `parts`. They are written, and signed, as lists of the row.
+    """
+    return getattr(obj, "parts", ())
+
+
 def ordered(obj: models.Model, name: str) -> list[models.Model]:
-    """The related rows of a many-to-many field, in the order of its through model if it has one."""
+    """The related rows of a many-to-many field, in the order of its through model if it has one.
+
+    Parts stand in an order of their own.
+    """
+    if name in _parts(obj):
+        part = obj._meta.get_field(name)
+        mine = part.related_model._default_manager.filter(**{part.field.name: obj.pk})  # type: ignore[union-attr]
+        return list(mine)
     field, through = _many(obj, name)
     target = field.m2m_reverse_field_name()
     rows = through._default_manager.filter(**{field.m2m_field_name(): obj.pk})
@@ -165,12 +181,27 @@ def _in_order(
     obj: models.Model, name: str, related: Sequence[models.Model]
 ) -> Sequence[models.Model]:
     """The related rows as `ordered` will give them back."""
-    if _has_position(_many(obj, name)[1]):
+    if name in _parts(obj) or _has_position(_many(obj, name)[1]):
         return related
     return sorted(related, key=lambda row: row.pk)
 
 
+def _set_parts(obj: models.Model, name: str, parts: Sequence[models.Model]) -> None:
+    present = ordered(obj, name)
+    if [str(part) for part in present] == [str(part) for part in parts]:
+        return
+    relation: Any = obj._meta.get_field(name)
+    for part in present:
+        part.delete()
+    for part in parts:
+        setattr(part, relation.field.name, obj)
+    relation.related_model._default_manager.bulk_create(parts)
+
+
 def _set_list(obj: models.Model, name: str, related: Sequence[models.Model]) -> None:
+    if name in _parts(obj):
+        _set_parts(obj, name, related)
+        return
     field, through = _many(obj, name)
     related = _in_order(obj, name, related)
     if [row.pk for row in ordered(obj, name)] == [row.pk for row in related]:

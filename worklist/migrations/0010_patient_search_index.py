@@ -34,7 +34,7 @@ def drop(apps, schema_editor):
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("worklist", "0008_permissions"),
+        ("worklist", "0009_fold_names_by_character"),
     ]
 
     operations = [migrations.RunPython(create, drop)]

@@ -51,6 +51,8 @@ class Code(models.Model):
 class OpeningHours(Versioned):
     """When scanners work: a week of opening times that several scanners may share."""
 
+    parts = ("times",)
+
     name = models.CharField(_("name"), max_length=64, unique=True)
 
     class Meta:
@@ -59,6 +61,10 @@ class OpeningHours(Versioned):
 
     def __str__(self) -> str:
         return self.name
+
+
+# As the audit trail spells them.
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
 class OpeningTime(models.Model):
@@ -83,7 +89,7 @@ class OpeningTime(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.weekday} {self.opens:%H:%M}-{self.closes:%H:%M}"
+        return f"{_DAYS[self.weekday]} {self.opens:%H:%M}-{self.closes:%H:%M}"
 
 
 def character_sets() -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.utils.translation import gettext
 from pydicom.datadict import dictionary_description, dictionary_VM, dictionary_VR
 
 from worklist import values
@@ -49,7 +50,9 @@ class OnePerLine(forms.CharField):
     def to_python(self, value: Any) -> str:
         text = super().to_python(value) or ""
         if "\\" in text:
-            raise ValidationError("a backslash separates values in DICOM: one value a line")
+            raise ValidationError(
+                gettext("a backslash separates values in DICOM: one value a line")
+            )
         return values.join([line.strip() for line in text.splitlines() if line.strip()])
 
 
@@ -81,8 +84,8 @@ class DicomText(_DicomColumn, models.CharField):
 
     def to_python(self, value: Any) -> Any:
         value = super().to_python(value)
-        # PS3.5 6.2: spaces around a value are not significant; they are never stored.
-        return value.strip(" ") if isinstance(value, str) else value
+        # PS3.5 6.2: spaces that are not significant are never stored.
+        return values.strip(value, self.vr) if isinstance(value, str) else value
 
     def pre_save(self, instance: models.Model, add: bool) -> Any:
         value = self.to_python(super().pre_save(instance, add))
@@ -94,12 +97,14 @@ class DicomText(_DicomColumn, models.CharField):
         for one in values.split(value) if self.is_multi_valued else (value,):
             try:
                 values.check_text(one, self.vr)
-            except ValueError as error:
-                raise ValidationError(str(error)) from None
+            except values.TextError as error:
+                raise ValidationError(gettext(error.sentence), params=error.details) from None
 
     def formfield(self, **options: Any) -> Any:
         if self.is_multi_valued:
             options.setdefault("form_class", OnePerLine)
+        if self.vr in _LONG_TEXT_VRS:
+            options.setdefault("strip", False)
         if self.is_multi_valued or self.vr in _LONG_TEXT_VRS:
             # The administration asks for a single line for every CharField: it would join lines.
             widget = options.get("widget", forms.TextInput)
@@ -128,7 +133,7 @@ class FoldedName(models.CharField):
 
     def __init__(self, of: str, **options: Any) -> None:
         self.of = of
-        # Case folding makes up to three characters of one.
+        # NFC makes up to three characters of a few that it decomposes.
         options.setdefault("max_length", _MULTI_VALUE_LENGTH)
         options.update(editable=False, default="", blank=True)
         super().__init__(**options)

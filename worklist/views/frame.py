@@ -9,7 +9,7 @@ from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy as _
 
 from worklist.models import User
 
@@ -21,11 +21,27 @@ class Place:
     url: str
     label: Any
     permission: str
+    # How the names of further pages that belong to it begin.
+    also: tuple[str, ...] = ()
 
 
 NAVIGATION: tuple[Place, ...] = (
-    Place("exam-new", gettext_lazy("Schedule"), "worklist.schedule_exam"),
-    Place("walk-in", gettext_lazy("Walk-in"), "worklist.schedule_exam"),
+    Place("today", _("Today"), "worklist.view_scheduledprocedurestep"),
+    Place("exam-new", _("Schedule"), "worklist.schedule_exam"),
+    Place("walk-in", _("Walk-in"), "worklist.schedule_exam"),
+    Place(
+        "setup-scanners",
+        _("Scanners"),
+        "worklist.manage_stations",
+        also=("setup-scanner", "setup-hours", "setup-closed-day"),
+    ),
+    Place(
+        "setup-procedures",
+        _("Catalogue"),
+        "worklist.manage_catalogue",
+        also=("setup-procedure", "setup-import", "setup-order-set"),
+    ),
+    Place("audit", _("Audit trail"), "audit.view_auditevent"),
 )
 
 
@@ -34,7 +50,11 @@ def frame(request: HttpRequest) -> dict[str, Any]:
     user: User | AnonymousUser = getattr(request, "user", AnonymousUser())
     here = request.resolver_match.view_name if request.resolver_match else ""
     places = [
-        {"url": reverse(place.url), "label": place.label, "is_here": place.url == here}
+        {
+            "url": reverse(place.url),
+            "label": place.label,
+            "is_here": here.startswith((place.url, *place.also)),
+        }
         for place in NAVIGATION
         if user.has_perm(place.permission)
     ]

@@ -52,9 +52,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         is_dry_run = options["dry_run"]
         importer = Importer(by=Actor("import_wl"), is_dry_run=is_dry_run)
-        files = list(wl_files.find(options["paths"]))
+        # From the last to the first: what a later file says holds.
+        files = list(wl_files.find(options["paths"]))[::-1]
         progress = tqdm(files, desc="import", unit="file", disable=None, file=sys.stderr)
-        data_sets = chain.from_iterable(map(wl_files.read, progress))
+        data_sets = chain.from_iterable(list(wl_files.read(path))[::-1] for path in progress)
         while batch := list(islice(data_sets, wl_import.BATCH)):
             importer.add(batch)
         self._tell(importer.report, files=len(files), is_dry_run=is_dry_run)
@@ -62,8 +63,12 @@ class Command(BaseCommand):
             sys.exit(1)
 
     def _tell(self, report: Report, *, files: int, is_dry_run: bool) -> None:
-        for name, reason in report.bad:
+        for name, reason in reversed(report.bad):
             self.stdout.write(f"{name}: {reason}")
+        if report.notes:
+            self.stdout.write("Went in, and differs from a later file:")
+            for name, note in reversed(report.notes):
+                self.stdout.write(f"  {name}: {note}")
         if report.not_held:
             self.stdout.write("In the files, not kept:")
             for attribute, count in sorted(report.not_held.items()):

@@ -13,12 +13,16 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from worklist import demo_data, scheduling
+from worklist import catalogue, demo_data, scheduling
 from worklist.audit import trail
 from worklist.audit.trail import Actor
+from worklist.catalogue import CodedText
 from worklist.models import (
-    Code,
+    ClosedDay,
     ImagingServiceRequest,
+    OpeningHours,
+    OpeningTime,
+    OrderSet,
     Patient,
     ProcedureType,
     RequestedProcedure,
@@ -49,6 +53,7 @@ class Command(BaseCommand):
         today = timezone.localdate()
         with transaction.atomic():
             load_catalogue()
+            load_closed_days(today)
             load_patients()
             booked = load_day(today, demo_data.TODAY)
             booked += load_day(today + dt.timedelta(days=1), demo_data.TOMORROW)
@@ -57,11 +62,20 @@ class Command(BaseCommand):
 
 
 def load_catalogue() -> None:
-    for ae_title, name, modality, location in demo_data.STATIONS:
+    for name, days in demo_data.OPENING_HOURS:
+        if not OpeningHours.objects.filter(name=name).exists():
+            week = OpeningHours(name=name)
+            catalogue.save_opening_hours(week, demo_times(days), seen=None, by=BY)
+    for ae_title, name, modality, location, hours in demo_data.STATIONS:
         if not Station.objects.filter(ae_title=ae_title).exists():
-            station = Station(ae_title=ae_title, name=name, modality=modality, location=location)
-            station.full_clean()
-            trail.save(station, by=BY)
+            station = Station(
+                ae_title=ae_title,
+                name=name,
+                modality=modality,
+                location=location,
+                opening_hours=OpeningHours.objects.get(name=hours) if hours else None,
+            )
+            catalogue.save_station(station, seen=None, by=BY)
     for name, description, modality, minutes, station_name, preparation in demo_data.PROCEDURES:
         if ProcedureType.objects.filter(code=name).exists():
             continue
@@ -70,22 +84,45 @@ def load_catalogue() -> None:
             description=description,
             modality=modality,
             minutes=minutes,
-            requested_procedure_code=demo_code(name, description),
             default_station=Station.objects.get(ae_title=station_name),
             preparation=preparation,
+            uses_contrast=name in demo_data.CONTRAST,
+            asks_pregnancy=name in demo_data.PREGNANCY,
         )
-        procedure_type.full_clean()
-        protocol = demo_code(f"P-{name}", f"{description}, standard protocol")
-        trail.save(procedure_type, by=BY, lists={"protocol_codes": [protocol]})
+        catalogue.save_procedure_type(
+            procedure_type,
+            allowed_stations=[],
+            requested_code=CodedText(name, "99DEMO", description),
+            protocol_codes=[CodedText(f"P-{name}", "99DEMO", f"{description}, standard protocol")],
+            seen=None,
+            by=BY,
+        )
+    for short, name, codes in demo_data.ORDER_SETS:
+        if not OrderSet.objects.filter(code=short).exists():
+            kinds = [ProcedureType.objects.get(code=code) for code in codes]
+            order_set = OrderSet(code=short, name=name)
+            catalogue.save_order_set(order_set, kinds, seen=None, by=BY)
 
 
-def demo_code(value: str, meaning: str) -> Code:
-    code = Code.objects.filter(value=value, scheme="99DEMO").first()
-    if code is None:
-        code = Code(value=value, scheme="99DEMO", meaning=meaning)
-        code.full_clean()
-        trail.save(code, by=BY)
-    return code
+def demo_times(days: Sequence[str]) -> list[OpeningTime]:
+    return [
+        OpeningTime(
+            weekday=weekday,
+            opens=dt.time.fromisoformat(stretch[:5]),
+            closes=dt.time.fromisoformat(stretch[6:]),
+        )
+        for weekday, stretches in enumerate(days)
+        for stretch in stretches.split()
+    ]
+
+
+def load_closed_days(today: dt.date) -> None:
+    """Keep the demo's closed days ahead, however often it is loaded."""
+    for days, ae_title, reason in demo_data.CLOSED_DAYS:
+        station = Station.objects.get(ae_title=ae_title) if ae_title else None
+        if not ClosedDay.objects.filter(day__gte=today, station=station, reason=reason).exists():
+            closed = ClosedDay(day=today + dt.timedelta(days=days), station=station, reason=reason)
+            catalogue.save_closed_day(closed, seen=None, by=BY)
 
 
 def load_patients() -> None:

@@ -1,0 +1,392 @@
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from tests import cast
+from tests.test_roles import signed_in
+from worklist import board, clock, scheduling
+from worklist.audit import trail
+from worklist.models import (
+    ClosedDay,
+    OpeningHours,
+    OpeningTime,
+    ScheduledProcedureStep,
+    Station,
+    StepStatus,
+)
+
+pytestmark = pytest.mark.django_db
+NOW = dt.datetime(2024, 7, 5, 10, 42, 30)
+PART = {"HX-Request": "true"}
+
+
+@pytest.fixture(autouse=True)
+def now(monkeypatch: pytest.MonkeyPatch) -> Callable[[dt.datetime], None]:
+    def set_clock(moment: dt.datetime) -> None:
+        monkeypatch.setattr(clock, "now", lambda: moment)
+
+    set_clock(NOW)
+    return set_clock
+
+
+def step(at: str = "11:00", **values: Any) -> ScheduledProcedureStep:
+    return cast.step(ScheduledProcedureStepStartTime=dt.time.fromisoformat(at), **values)
+
+
+def read(**query: str) -> board.Board:
+    return board.read(board.Filters.of(query))
+
+
+def shown(found: board.Board) -> list[int]:
+    return [exam.pk for exam, _ in board.exams(found)]
+
+
+def names(found: board.Board) -> list[str]:
+    return [lane.scanner.ae_title if lane.scanner else "" for lane in found.lanes]
+
+
+def open_hours(station: Station, opens: int = 8, closes: int = 12) -> None:
+    hours = OpeningHours(name=f"Hours {station.pk}")
+    trail.save(hours, by=cast.actor)
+    for weekday in range(7):
+        time = OpeningTime(
+            hours=hours, weekday=weekday, opens=dt.time(opens), closes=dt.time(closes)
+        )
+        trail.save(time, by=cast.actor)
+    station.opening_hours = hours
+    trail.save(station, by=cast.actor)
+
+
+# --- the day --------------------------------------------------------------------------------------
+
+
+def test_step_stands_in_the_lane_of_each_of_its_stations() -> None:
+    both = step(stations=("CT1", "MR1"))
+    nowhere = step(stations=())
+    found = read()
+    assert names(found) == ["CT1", "MR1", ""]
+    assert [[exam.pk for exam in lane.exams] for lane in found.lanes] == [
+        [both.pk],
+        [both.pk],
+        [nowhere.pk],
+    ]
+    assert (found.total, len(board.exams(found))) == (2, 2)
+
+
+def test_station_that_is_not_in_use_is_shown_only_with_its_steps() -> None:
+    for title in ("CT1", "CT8", "CT9"):
+        station = cast.station(title)
+        station.is_active = title == "CT1"
+        trail.save(station, by=cast.actor)
+    step(stations=("CT9",))
+    assert names(read()) == ["CT1", "CT9"]
+
+
+def test_progress_is_what_is_done_of_what_is_not_cancelled() -> None:
+    for status in ("COMPLETED", "CANCELED", "STARTED", "SCHEDULED"):
+        step(ScheduledProcedureStepStatus=status)
+    found = read()
+    assert (found.done, found.total, found.shown) == (1, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("status", "at", "late"),
+    [
+        ("SCHEDULED", "10:30", 12),
+        ("SCHEDULED", "10:32", 0),
+        ("SCHEDULED", "10:31", 11),
+        ("ARRIVED", "09:00", 0),
+        ("SCHEDULED", "11:00", 0),
+    ],
+)
+def test_late_is_who_has_not_come_ten_minutes_after(status: str, at: str, late: int) -> None:
+    step(at, ScheduledProcedureStepStatus=status)
+    ((exam, _),) = board.exams(read())
+    assert exam.late == late
+
+
+def test_nobody_is_late_on_another_day() -> None:
+    step("09:00", ScheduledProcedureStepStartDate=dt.date(2024, 7, 4))
+    assert read(day="2024-07-04").late == 0
+
+
+def test_names_that_are_easily_mixed_up_are_marked_on_both_patients() -> None:
+    alike = [step(PatientName="Rossi^Paolo"), step(PatientName="Rossi^Paola")]
+    same = [step(PatientID="P9", PatientName="Ivanov^Ivan") for _ in range(2)]
+    marked = {exam.pk for exam, _ in board.exams(read()) if exam.is_similar}
+    assert marked == {each.pk for each in alike}
+    assert not marked & {each.pk for each in same}
+
+
+def test_open_emergency_stands_first() -> None:
+    first = step("09:00", ScheduledProcedureStepStatus="COMPLETED")
+    urgent = step("11:00", RequestedProcedurePriority="STAT")
+    found = read()
+    assert [exam.pk for exam in found.lanes[0].exams] == [urgent.pk, first.pk]
+    assert found.emergencies == 1
+
+
+def test_gaps_lie_within_opening_hours_and_begin_on_the_grid() -> None:
+    station = cast.station("CT1")
+    open_hours(station)
+    step(
+        "11:00",
+        ScheduledProcedureStepEndDate=cast.DAY,
+        ScheduledProcedureStepEndTime=dt.time(11, 50),
+    )
+    (lane,) = read().lanes
+    # 11:50 to 12:00 is too short to be worth a word; before 10:45 it is over.
+    assert [str(gap) for gap in lane.gaps] == ["10:45–11:00"]
+    (lane,) = read(day="2024-07-06").lanes
+    assert [str(gap) for gap in lane.gaps] == ["08:00–12:00"]
+    assert read(q="anna").lanes[0].gaps == ()
+    assert read(day="2024-07-04").lanes[0].gaps == ()
+
+
+# --- filters and search ---------------------------------------------------------------------------
+
+
+def test_filters_leave_out_what_they_say() -> None:
+    ct, mr = step(), step(stations=("MR1",), Modality="MR")
+    gone = step(ScheduledProcedureStepStatus="CANCELED")
+    done = step(ScheduledProcedureStepStatus="COMPLETED")
+    assert set(shown(read())) == {ct.pk, mr.pk, done.pk}
+    assert set(shown(read(status="all"))) == {ct.pk, mr.pk, done.pk, gone.pk}
+    assert set(shown(read(status="open"))) == {ct.pk, mr.pk}
+    assert set(shown(read(status="COMPLETED"))) == {done.pk}
+    assert set(shown(read(modality="MR"))) == {mr.pk}
+    assert set(shown(read(station=str(cast.station("MR1").pk)))) == {mr.pk}
+    assert read(modality="MR").total == 1
+    assert set(shown(read(day="nonsense", station="x", status="x"))) == {ct.pk, mr.pk, done.pk}
+
+
+@pytest.mark.parametrize(
+    ("q", "finds"),
+    [
+        ("muller", True),
+        ("MÜLLER anna", True),
+        ("anna müll", True),
+        ("anna thorax", True),
+        ("p77", True),
+        ("a-900", True),
+        ("12.4.79", True),
+        ("1979-04-12", True),
+        ("12 apr 1979", True),
+        ("muller 12.4.79", True),
+        ("mueller otto", False),
+        ("13.4.79", False),
+    ],
+)
+def test_search_finds_name_number_exam_and_date_of_birth(q: str, finds: bool) -> None:
+    found = step(
+        PatientID="P77",
+        PatientBirthDate=dt.date(1979, 4, 12),
+        AccessionNumber="A-900",
+        RequestedProcedureDescription="CT Thorax",
+    )
+    assert shown(read(q=q)) == ([found.pk] if finds else [])
+
+
+def test_search_looks_at_all_other_days_too() -> None:
+    for day in range(1, 4):
+        step(PatientID="P77", ScheduledProcedureStepStartDate=dt.date(2024, 8, day))
+    step(PatientID="P78", PatientName="Ivanov^Ivan", AccessionNumber="A5")
+    assert [exam.day.day for exam in read(q="muller").elsewhere] == [3, 2, 1]
+    assert len(read(q="muller", day="2024-08-01").elsewhere) == 2
+    assert [e.patient_id for e in read(q="a5", day="2024-08-01").elsewhere] == ["P78"]
+    assert read().elsewhere == ()
+
+
+# --- the page -------------------------------------------------------------------------------------
+
+
+def test_page_is_for_who_may_see_exams() -> None:
+    assert signed_in("Clerk").get("/today/").status_code == 200
+    assert signed_in("Auditor").get("/today/").status_code == 403
+    assert Client().get("/today/", headers=PART).status_code == 401
+
+
+def test_home_is_the_board_or_the_first_place_one_may_see() -> None:
+    assert signed_in("Clerk").get("/")["Location"] == "/today/"
+    assert signed_in("Auditor").get("/")["Location"] != "/today/"
+
+
+def test_everything_from_the_database_is_escaped() -> None:
+    nasty = "<b>'\"&"
+    step(
+        PatientName=f"{nasty}^{nasty}",
+        PatientID=nasty,
+        RequestedProcedureDescription=nasty,
+        ScheduledProcedureStepStatus=nasty[:16],
+        PatientSex=nasty[:16],
+        RequestedProcedurePriority="STAT",
+    )
+    client = signed_in("Clerk")
+    for view in ("list", "times", "wall"):
+        page = client.get("/today/", {"view": view, "status": "all", "q": ""}).content.decode()
+        assert "&lt;b&gt;" in page.lower(), view
+        assert "<b>'" not in page.lower(), view
+
+
+def test_wall_shows_no_name_and_no_number() -> None:
+    step(PatientID="P77", AccessionNumber="A900", PatientName="Rossi^Paolo")
+    page = signed_in("Clerk").get("/today/?view=wall").content.decode().lower()
+    assert "rossi" not in page
+    assert "p77" not in page
+    assert "a900" not in page
+    assert "<nav" not in page
+
+
+def test_page_costs_the_same_statements_for_two_rows_and_for_fifty() -> None:
+    client = signed_in("Clerk")
+    open_hours(cast.station("CT1"))
+
+    def cost(path: str) -> int:
+        client.get(path)
+        with CaptureQueriesContext(
+            connection,
+        ) as caught:
+            assert client.get(path).status_code == 200
+        return len(caught)
+
+    paths = ("/today/", "/today/?view=times", "/today/?view=wall", "/today/?q=anna", "/print/day/")
+    for n in range(2):
+        step(f"11:0{n}", RequestedProcedurePriority="STAT")
+    few = [cost(path) for path in paths]
+    for n in range(48):
+        step(f"12:{n:02}", stations=("CT1", "MR1") if n % 2 else (), PatientName=f"Rossi^P{n}")
+    assert [cost(path) for path in paths] == few
+    assert max(few) <= 16
+
+
+# --- refreshing -----------------------------------------------------------------------------------
+
+
+def tag(client: Client, path: str = "/today/") -> str:
+    response = client.get(path, headers=PART)
+    assert response["Cache-Control"] == "no-store"
+    return response["ETag"]
+
+
+def status_of(client: Client, etag: str, path: str = "/today/") -> int:
+    return client.get(path, headers={**PART, "If-None-Match": etag}).status_code
+
+
+def test_refresh_without_a_change_is_304_and_two_statements() -> None:
+    step()
+    client = signed_in("Clerk")
+    etag = tag(client)
+    with CaptureQueriesContext(connection) as caught:
+        assert status_of(client, etag) == 304
+    ours = [
+        q for q in caught.captured_queries if not re.search("session|worklist_user|auth_", q["sql"])
+    ]
+    assert len(ours) == 2
+
+
+def test_part_is_the_board_alone() -> None:
+    step()
+    page = signed_in("Clerk").get("/today/", headers=PART).content
+    assert b"<html" not in page
+    assert b'id="lane' in page
+
+
+@pytest.mark.parametrize("path", ["/today/", "/today/?view=times", "/today/?view=wall"])
+def test_every_change_that_the_board_shows_changes_its_tag(path: str) -> None:
+    client = signed_in("Clerk")
+    station = cast.station("CT1")
+    open_hours(station)
+    patient = cast.patient()
+    booked = cast.book(patient, stations=[station])
+    seen = {tag(client, path)}
+
+    def changed() -> None:
+        etag = tag(client, path)
+        assert etag not in seen
+        seen.add(etag)
+
+    patient.name = "Rossi^Paolo"
+    scheduling.save_patient(patient, by=cast.actor)
+    changed()
+    booked.requested_procedure.priority = "STAT"
+    scheduling.save_procedure(booked.requested_procedure, by=cast.actor)
+    changed()
+    booked.requested_procedure.request.accession_number = "A77"
+    scheduling.save_request(booked.requested_procedure.request, by=cast.actor)
+    changed()
+    scheduling.set_status(booked, StepStatus.ARRIVED, by=cast.actor)
+    changed()
+    scheduling.reschedule(
+        booked, dt.datetime(2024, 7, 5, 15), stations=[cast.station("MR1")], by=cast.actor
+    )
+    changed()
+    trail.save(ClosedDay(day=cast.DAY), by=cast.actor)
+    changed()
+    scheduling.reschedule(booked, dt.datetime(2024, 7, 6, 15), by=cast.actor)
+    changed()
+    assert status_of(client, tag(client, path), path) == 304
+
+
+def test_change_that_commits_after_a_later_one_is_seen() -> None:
+    early, late = step(), step()
+    client = signed_in("Clerk")
+    later = dt.datetime(2024, 7, 5, 11, tzinfo=dt.UTC)
+    ScheduledProcedureStep.objects.filter(pk=late.pk).update(version=2, changed_at=later)
+    etag = tag(client)
+    earlier = later - dt.timedelta(minutes=1)
+    ScheduledProcedureStep.objects.filter(pk=early.pk).update(version=2, changed_at=earlier)
+    assert status_of(client, etag) == 200
+
+
+def test_exam_that_comes_for_one_that_goes_is_seen() -> None:
+    goes = step()
+    comes = step(ScheduledProcedureStepStartDate=dt.date(2024, 7, 6))
+    client = signed_in("Clerk")
+    etag = tag(client)
+    scheduling.reschedule(goes, dt.datetime(2024, 7, 6, 11), by=cast.actor)
+    # The same number of rows and the same sum of their versions.
+    ScheduledProcedureStep.objects.filter(pk=comes.pk).update(start_date=cast.DAY)
+    assert status_of(client, etag) == 200
+
+
+def test_another_day_leaves_the_tag_alone() -> None:
+    step()
+    client = signed_in("Clerk")
+    etag = tag(client)
+    step(ScheduledProcedureStepStartDate=dt.date(2024, 7, 6))
+    assert status_of(client, etag) == 304
+
+
+def test_minute_counts_only_when_someone_is_late(now: Callable[[dt.datetime], None]) -> None:
+    step("10:35")
+    client = signed_in("Clerk")
+    etag = tag(client)
+    now(NOW + dt.timedelta(minutes=1))
+    assert status_of(client, etag) == 304
+    now(dt.datetime(2024, 7, 5, 10, 46, 5))
+    etag = tag(client)
+    now(dt.datetime(2024, 7, 5, 10, 47, 5))
+    assert status_of(client, etag) == 200
+    assert b"Late 12 min" in client.get("/today/", headers=PART).content
+
+
+def test_tag_differs_by_filter_language_and_rights() -> None:
+    step()
+    clerk = signed_in("Clerk")
+    tags = {tag(clerk), tag(clerk, "/today/?status=open"), tag(signed_in("Technologist"))}
+    german = clerk.get("/today/", headers={**PART, "Accept-Language": "de"})["ETag"]
+    assert len({*tags, german}) == 4
+
+
+def test_search_is_never_304() -> None:
+    step()
+    response = signed_in("Clerk").get("/today/?q=anna", headers=PART)
+    assert "ETag" not in response

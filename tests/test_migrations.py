@@ -1,0 +1,44 @@
+"""Migrations that write: what they make of rows from before."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import SimpleNamespace
+
+import pytest
+from django.apps import apps
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from tests import cast
+from worklist.models import ImagingServiceRequest, Patient, RequestedProcedure
+
+pytestmark = pytest.mark.django_db
+
+names = import_module("worklist.migrations.0009_fold_names_by_character")
+
+
+def test_names_from_before_are_folded_by_character(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(names, "_BATCH", 2)
+    for number in range(5):
+        cast.step(
+            PatientName="Weiß^Anna",
+            OtherPatientNames="Groß^A\\Klein",
+            RequestingPhysician="Strauß",
+            NamesOfIntendedRecipientsOfResults="Voß\\Maß",
+            PatientID=f"P{number}",
+        )
+    Patient.objects.update(name_folded="weiss^anna", other_names_folded="gross^a\\klein")
+    ImagingServiceRequest.objects.update(requesting_physician_folded="strauss")
+    RequestedProcedure.objects.update(result_recipients_folded="voss\\mass")
+    editor = SimpleNamespace(connection=connection)
+    names.fold(apps, editor)
+    folded = Patient.objects.values_list("name_folded", "other_names_folded")
+    assert set(folded) == {("weiß^anna", "groß^a\\klein")}
+    physicians = ImagingServiceRequest.objects.values_list("requesting_physician_folded", flat=True)
+    assert set(physicians) == {"strauß"}
+    recipients = RequestedProcedure.objects.values_list("result_recipients_folded", flat=True)
+    assert set(recipients) == {"voß\\maß"}
+    with CaptureQueriesContext(connection) as statements:
+        names.fold(apps, editor)
+    assert not [one for one in statements if one["sql"].startswith("UPDATE")]

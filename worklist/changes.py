@@ -1,0 +1,136 @@
+"""What the audit trail holds, told in words: labels, choices, names and the rows that are named.
+
+Nothing is written here.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.apps import apps
+from django.core.exceptions import FieldDoesNotExist
+from django.db import models
+from django.utils.translation import gettext as _
+
+from worklist import names
+from worklist.audit.models import AuditEvent
+from worklist.audit.trail import Snapshot
+
+_Related = dict[tuple[type[models.Model], Any], str]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One column, before and after."""
+
+    label: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class Told:
+    """An event and what it changed, in words."""
+
+    event: AuditEvent
+    changes: tuple[Change, ...]
+
+
+def tell(events: Iterable[AuditEvent]) -> list[Told]:
+    """These events in words; the rows that their columns name are read once a model."""
+    events = list(events)
+    models_of = {event.pk: _model(event.model) for event in events}
+    related = _labels(
+        (models_of[event.pk], side) for event in events for side in (event.before, event.after)
+    )
+    return [
+        Told(event, tuple(_changes(models_of[event.pk], event.before, event.after, related, {})))
+        for event in events
+    ]
+
+
+def compare(
+    model: type[models.Model],
+    before: Snapshot,
+    after: Snapshot,
+    *,
+    labels: Mapping[str, str] | None = None,
+) -> tuple[Change, ...]:
+    """The columns in which two states of a row differ, in words."""
+    differing = [name for name in after if before.get(name) != after[name]]
+    before = {name: before.get(name) for name in differing}
+    after = {name: after[name] for name in differing}
+    related = _labels([(model, before), (model, after)])
+    return tuple(_changes(model, before, after, related, labels or {}))
+
+
+def _model(label: str) -> type[models.Model] | None:
+    try:
+        return apps.get_model(label)
+    except (LookupError, ValueError):  # of a model that is gone, or of no model
+        return None
+
+
+def _changes(
+    model: type[models.Model] | None,
+    before: Snapshot,
+    after: Snapshot,
+    related: _Related,
+    labels: Mapping[str, str],
+) -> Iterable[Change]:
+    """The columns that hold, or held, something."""
+    for name in {**before, **after}:
+        field = _field(model, name)
+        old, new = (_words(field, side.get(name), related) for side in (before, after))
+        if old or new:
+            label = labels.get(name) or str(getattr(field, "verbose_name", name))
+            yield Change(label, old, new)
+
+
+def _field(model: type[models.Model] | None, name: str) -> Any:
+    try:
+        return model._meta.get_field(name) if model else None
+    except FieldDoesNotExist:  # the model had this column once
+        return None
+
+
+def _words(field: Any, value: Any, related: _Related) -> str:
+    if isinstance(value, bool):
+        return _("yes") if value else _("no")
+    if value is None or value == "":
+        return ""
+    if isinstance(value, list):
+        return ", ".join(str(each) for each in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {each}" for key, each in value.items())
+    if isinstance(field, models.ForeignKey):
+        return related.get((field.related_model, value), str(value))
+    choice = dict(getattr(field, "flatchoices", ())).get(value)
+    if choice:
+        return str(choice)
+    if getattr(field, "vr", "") == "PN":
+        return ", ".join(names.text(name) for name in str(value).split("\\"))
+    return str(value).replace("\\", ", ")
+
+
+def _labels(states: Iterable[tuple[type[models.Model] | None, Snapshot]]) -> _Related:
+    """What the rows that foreign keys lead to are called."""
+    wanted: dict[type[models.Model], set[Any]] = defaultdict(set)
+    for model, state in states:
+        for name, value in state.items():
+            field = _field(model, name)
+            if isinstance(field, models.ForeignKey) and value is not None:
+                wanted[field.related_model].add(value)
+    return {
+        (model, key): _called(row)
+        for model, keys in wanted.items()
+        for key, row in model._base_manager.in_bulk(list(keys)).items()
+    }
+
+
+def _called(row: models.Model) -> str:
+    label = str(row)
+    return names.text(label) if row._meta.label_lower == "worklist.patient" else label

@@ -1,0 +1,114 @@
+"""The board's pages: today by scanner, as a list, as times or on the wall."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import get_language
+from django.views.decorators.http import require_safe
+
+from worklist import board, clock
+from worklist.models import StepStatus
+from worklist.roles import needs
+from worklist.scheduling import FINAL
+from worklist.views import frame, rows
+from worklist.views.timetable import timetable
+
+SEE = "worklist.view_scheduledprocedurestep"
+BOOK = "worklist.schedule_exam"
+_ACTIONS = (BOOK, "worklist.cancel_exam", "worklist.set_status", "worklist.export_exams")
+_DAY = dt.timedelta(days=1)
+# What a row's menu offers, and the statuses from which it is a step forward.
+_FORWARD = {
+    StepStatus.ARRIVED: (StepStatus.SCHEDULED,),
+    StepStatus.READY: (StepStatus.SCHEDULED, StepStatus.ARRIVED),
+    StepStatus.STARTED: (StepStatus.SCHEDULED, StepStatus.ARRIVED, StepStatus.READY),
+    StepStatus.COMPLETED: (StepStatus.STARTED, StepStatus.DEPARTED),
+    StepStatus.DISCONTINUED: (StepStatus.STARTED, StepStatus.DEPARTED),
+}
+
+
+@needs()
+def home(request: HttpRequest) -> HttpResponse:
+    """The board for who may see it, else the first place this person may see."""
+    for place in frame.NAVIGATION:
+        if request.user.has_perm(place.permission):
+            return redirect(place.url)
+    return redirect("admin:index" if getattr(request.user, "is_staff", False) else "preferences")
+
+
+@require_safe
+@needs(SEE)
+def today(request: HttpRequest) -> HttpResponse:
+    """A day of the board; only its changing part for a page that refreshes itself.
+
+    A refresh that has the newest state already is answered 304, unless it searches: a search looks
+    at all days.
+    """
+    filters = board.Filters.of(request.GET.dict())
+    rights = "".join("01"[request.user.has_perm(name)] for name in _ACTIONS)
+    is_part = request.headers.get("HX-Request") == "true"
+    tag = "" if filters.q else board.etag(filters, get_language() or "", rights)
+    if is_part and tag and request.headers.get("If-None-Match") == tag:
+        response = HttpResponse(status=304)
+    else:
+        template = "board/wall.html" if filters.view == "wall" else "board/today.html"
+        if is_part:
+            template = f"board/_{filters.view}.html"
+        response = render(request, template, context(request, filters) | {"etag": tag})
+    if tag:
+        response["ETag"] = tag
+    # Names are on this page: nothing of it stays on the disk of a shared computer.
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+@require_safe
+@needs()
+def keys(request: HttpRequest) -> HttpResponse:
+    """The shortcut keys."""
+    return render(request, "board/keys.html")
+
+
+def context(request: HttpRequest, filters: board.Filters) -> dict[str, Any]:
+    """What the board's templates show."""
+    can_book = request.user.has_perm(BOOK)
+    shown = board.read(filters, with_gaps=can_book and filters.view != "wall")
+    now = clock.now()
+    made = {
+        "board": shown,
+        "filters": filters,
+        "now": now,
+        "can_book": can_book,
+        "previous": filters.query(day=filters.day - _DAY),
+        "next": filters.query(day=filters.day + _DAY),
+        "this_day": filters.query(day=now.date()),
+        "without_search": filters.query(q=""),
+        "without_filters": filters.query(modality="", station=None, status="", q=""),
+        "modalities": [
+            (name, filters.query(modality=name), name == filters.modality)
+            for name in shown.modalities
+        ],
+        "all_modalities": filters.query(modality=""),
+        "as_list": filters.query(view="list"),
+        "as_times": filters.query(view="times"),
+        "statuses": StepStatus.choices,
+        "forward": [(to.value, to.label, " ".join(of)) for to, of in _FORWARD.items()],
+        "can_move": " ".join((StepStatus.SCHEDULED, StepStatus.ARRIVED, StepStatus.READY)),
+        "elsewhere_shown": board.ELSEWHERE_SHOWN,
+        "elsewhere_slice": f":{board.ELSEWHERE_SHOWN}",
+        "emergencies": [
+            (exam, lane.scanner.name if lane.scanner else "")
+            for lane in shown.lanes
+            for exam in lane.exams
+            if exam.is_emergency and exam.status not in FINAL
+        ],
+    }
+    if filters.view == "list":
+        made["lanes"] = [(lane, rows.rows(lane, can_book=can_book)) for lane in shown.lanes]
+    elif filters.view == "times":
+        made["timetable"] = timetable(shown, can_book=can_book)
+    return made

@@ -1,0 +1,173 @@
+"""What leaves the screen, each signed: the day's list and a slip on paper, the list as CSV."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils.safestring import mark_safe
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_safe
+
+from worklist import board, clock, code128, names
+from worklist.actor import actor
+from worklist.audit import trail
+from worklist.models import ScheduledProcedureStep, StepStatus
+from worklist.roles import needs
+from worklist.views.board import SEE
+
+# With one of these at its start, a spreadsheet takes a text for a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+@require_safe
+@needs(SEE)
+def day(request: HttpRequest) -> HttpResponse:
+    """The day's list for paper: the board's filters, a scanner a page."""
+    filters = board.Filters.of(request.GET.dict())
+    shown = board.read(filters, with_gaps=False)
+    _sign(request, "print", shown)
+    lanes = [lane for lane in shown.lanes if lane.exams]
+    context = {
+        "filters": filters,
+        "lanes": lanes,
+        "words": _in_words(shown),
+        "now": clock.now(),
+        "initials": request.GET.get("initials") == "1",
+        "back": filters.query(),
+    }
+    return _private(render(request, "board/print_day.html", context))
+
+
+@require_safe
+@needs(SEE)
+def slip(request: HttpRequest, pk: int) -> HttpResponse:
+    """One exam for paper, its accession number as a bar code."""
+    step = get_object_or_404(
+        ScheduledProcedureStep.objects.select_related("requested_procedure__request__patient"),
+        pk=pk,
+    )
+    procedure = step.requested_procedure
+    number = procedure.request.accession_number
+    trail.note("print", step, by=actor(request))
+    context = {
+        "step": step,
+        "procedure": procedure,
+        "patient": procedure.request.patient,
+        "number": number,
+        "barcode": _barcode(number),
+        "scanners": [station.friendly_name for station in step.stations.all()],
+        "now": clock.now(),
+    }
+    return _private(render(request, "board/slip.html", context))
+
+
+def _barcode(number: str) -> str:
+    try:
+        return mark_safe(
+            code128.svg(number, label=_("Bar code of %(number)s") % {"number": number})
+        )
+    except ValueError:  # none, or letters that the code does not have: it stands there in print
+        return ""
+
+
+@require_safe
+@needs(SEE, "worklist.export_exams")
+def exams_csv(request: HttpRequest) -> StreamingHttpResponse:
+    """The day's list as CSV for spreadsheets, a row an exam."""
+    filters = board.Filters.of(request.GET.dict())
+    shown = board.read(filters, with_gaps=False)
+    _sign(request, "export", shown)
+    response = StreamingHttpResponse(_lines(shown), content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="exams-{filters.day:%Y-%m-%d}.csv"'
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+class _Echo:
+    """A file that hands back what is written to it."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+def _lines(shown: board.Board) -> Iterator[str]:
+    writer = csv.writer(_Echo(), delimiter=settings.CSV_SEPARATOR)
+    # By this mark spreadsheets know UTF-8.
+    yield "\ufeff" + writer.writerow(
+        [
+            _("Day"),
+            _("Start"),
+            _("End"),
+            _("Scanner"),
+            _("AE title"),
+            _("Modality"),
+            _("Patient ID"),
+            _("Patient"),
+            _("Date of birth"),
+            _("Sex"),
+            _("Exam"),
+            _("Accession number"),
+            _("Status"),
+            _("Emergency"),
+        ]
+    )
+    for exam, scanners in board.exams(shown):
+        yield writer.writerow(
+            [
+                exam.day.isoformat(),
+                f"{exam.start:%H:%M}",
+                f"{exam.ends:%H:%M}",
+                _cell(", ".join(scanner.name for scanner in scanners)),
+                _cell(", ".join(scanner.ae_title for scanner in scanners)),
+                _cell(exam.modality),
+                _cell(exam.patient_id),
+                _cell(names.text(exam.name)),
+                exam.birth_date.isoformat() if exam.birth_date else "",
+                _cell(exam.sex),
+                _cell(exam.description),
+                _cell(exam.accession_number),
+                StepStatus(exam.status).label if exam.status in StepStatus else _cell(exam.status),
+                _("yes") if exam.is_emergency else "",
+            ]
+        )
+
+
+def _cell(text: str) -> str:
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _sign(request: HttpRequest, action: str, shown: board.Board) -> None:
+    filters = shown.filters
+    details = {
+        "day": filters.day.isoformat(),
+        "modality": filters.modality,
+        "station": filters.station,
+        "status": filters.status,
+        "search": filters.q,
+        "rows": shown.shown,
+    }
+    trail.note(action, by=actor(request), label="exams of a day", details=details)
+
+
+def _in_words(shown: board.Board) -> list[str]:
+    """The filters as people say them."""
+    filters = shown.filters
+    statuses = {"open": _("Open"), "all": _("All"), **dict(StepStatus.choices)}
+    scanner = next((s.name for s in shown.scanners if s.pk == filters.station), "")
+    told: list[Any] = [
+        scanner,
+        filters.modality,
+        statuses.get(filters.status, _("All but cancelled")),
+        f"“{filters.q}”" if filters.q else "",
+    ]
+    return [str(each) for each in told if each]
+
+
+def _private(response: HttpResponse) -> HttpResponse:
+    response["Cache-Control"] = "no-store"
+    return response

@@ -1,0 +1,1 @@
+"""The set-up pages: scanners, opening hours, closed days, procedures, order sets; a file each."""

@@ -1,0 +1,122 @@
+"""Scanners: the stations on which exams are booked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django import forms
+from django.db.models import Count
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from worklist import catalogue, clock
+from worklist.actor import actor
+from worklist.modalities import modalities
+from worklist.models import Station, StepStation
+from worklist.roles import needs
+from worklist.scheduling import FINAL
+from worklist.views.setup.editing import Page, SetupForm, edit
+
+PERMISSION = "worklist.manage_stations"
+
+
+def open_exams(stations: Sequence[Station] | None = None) -> dict[int, int]:
+    """How many exams from today on are still to be done, by the id of the scanner."""
+    booked = StepStation.objects.filter(step__start_date__gte=clock.today())
+    if stations is not None:
+        booked = booked.filter(station__in=stations)
+    counted = booked.exclude(step__status__in=FINAL).values("station").annotate(n=Count("step"))
+    return dict(counted.order_by().values_list("station", "n"))
+
+
+class ScannerForm(SetupForm):
+    """What people set of a scanner."""
+
+    class Meta:
+        model = Station
+        fields = (
+            "name",
+            "ae_title",
+            "modality",
+            "location",
+            "character_set",
+            "opening_hours",
+            "is_active",
+        )
+        labels = {
+            "name": gettext_lazy("Name"),
+            "ae_title": gettext_lazy("AE title"),
+            "modality": gettext_lazy("Modality"),
+            "location": gettext_lazy("Location"),
+            "character_set": gettext_lazy("Character set"),
+            "opening_hours": gettext_lazy("Opening hours"),
+            "is_active": gettext_lazy("In use: exams can be booked on it"),
+        }
+        help_texts = {
+            "name": gettext_lazy("What people call it: CT 1, ground floor"),
+            "ae_title": gettext_lazy(
+                "The name under which the scanner asks for its list, exactly as set there: capital "
+                "and small letters count"
+            ),
+            "location": gettext_lazy("The room, as scanners receive it"),
+            "character_set": gettext_lazy("Leave it unless the scanner shows names wrongly"),
+            "opening_hours": gettext_lazy("None: always open"),
+            "is_active": "",
+        }
+
+    modality = forms.ChoiceField(required=False, label=gettext_lazy("Modality"))
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        choices = modalities(self.instance.modality)
+        field = self.fields["modality"]
+        assert isinstance(field, forms.ChoiceField)
+        field.choices = [("", "–"), *choices]
+        self.was_active = self.instance.pk is not None and self.instance.is_active
+
+    def warnings(self) -> list[str]:
+        if not self.was_active or self.cleaned_data["is_active"]:
+            return []
+        count = open_exams([self.instance]).get(self.instance.pk, 0)
+        if not count:
+            return []
+        told = ngettext(
+            "%(count)d exam is still booked on it from today on and stays on its list. Move it "
+            "first, or save all the same.",
+            "%(count)d exams are still booked on it from today on and stay on its list. Move them "
+            "first, or save all the same.",
+            count,
+        )
+        return [told % {"count": count}]
+
+
+@needs(PERMISSION)
+def scanners(request: HttpRequest) -> HttpResponse:
+    """All scanners, those that are in use first."""
+    counts = open_exams()
+    rows = [
+        {"station": station, "open_exams": counts.get(station.pk, 0)}
+        for station in Station.objects.select_related("opening_hours").order_by(
+            "-is_active", "name", "ae_title"
+        )
+    ]
+    return render(request, "setup/scanners.html", {"rows": rows})
+
+
+@needs(PERMISSION)
+def scanner(request: HttpRequest, pk: int | None = None) -> HttpResponse:
+    """One scanner, or a new one."""
+    station = get_object_or_404(Station, pk=pk) if pk else Station()
+    title = station.friendly_name if pk else _("New scanner")
+    form = ScannerForm(request.POST or None, instance=station)
+    return edit(
+        request,
+        form,
+        lambda seen: catalogue.save_station(form.instance, seen=seen, by=actor(request)),
+        Page("setup/scanner.html", "setup-scanners", title),
+        open_exams=open_exams([station]).get(station.pk, 0) if pk else 0,
+        station=station,
+    )
