@@ -17,6 +17,7 @@
   const close = (box) => {
     const [input, list] = parts(box);
     list.hidden = true;
+    for (const each of options(list)) each.setAttribute("aria-selected", "false");
     input.setAttribute("aria-expanded", "false");
     input.removeAttribute("aria-activedescendant");
   };
@@ -77,10 +78,22 @@
 
   // --- after a part has come back -------------------------------------------------------------------
 
+  // A morph leaves alone what a field holds once somebody has typed into it: what the server has
+  // filled in is put there here, save in the field where one is typing.
+  const show = (root) => {
+    for (const field of root.querySelectorAll("#when [name], #id_contrast")) {
+      if (field === document.activeElement && field.type !== "select-one") continue;
+      if (field.type === "checkbox") field.checked = field.defaultChecked;
+      else if (field.type === "select-one") field.value = field.querySelector("[selected]")?.value ?? field.value;
+      else if ("defaultValue" in field) field.value = field.defaultValue;
+    }
+  };
+
   document.addEventListener("htmx:after:swap", (event) => {
     const target = event.detail.ctx?.target;
     const list = document.getElementById(target?.id ?? "");
     upgrade();
+    if (target?.id === "when" || target?.id === "exam") show(document.getElementById("exam"));
     if (list?.matches("[role=listbox]")) {
       const box = list.closest("[data-combobox]");
       if (document.activeElement === parts(box)[0]) open(box);
@@ -90,8 +103,8 @@
       const wanted = ["patient_query", "family", "given", "patient_id"]
         .map((name) => who.querySelector(`[name=${name}]`))
         .find((field) => field && !field.value);
-      (wanted ?? document.getElementById("id_exam_query")).focus();
-      document.getElementById("exam").dispatchEvent(new CustomEvent("recheck"));
+      (wanted ?? document.querySelector("#id_exam_query, #id_exam"))?.focus();
+      document.getElementById("exam")?.dispatchEvent(new CustomEvent("recheck"));
     }
   });
 
@@ -115,7 +128,9 @@
     const kept = localStorage.getItem(key);
     if (!last.value && kept && [...last.options].some((option) => option.value === kept)) {
       last.value = kept;
-      last.dispatchEvent(new Event("change", { bubbles: true }));
+      const changed = () => last.dispatchEvent(new Event("change", { bubbles: true }));
+      // Once htmx listens.
+      document.addEventListener("htmx:after:process", changed, { once: true });
     }
     last.form.addEventListener("submit", () => localStorage.setItem(key, last.value));
   }

@@ -1,0 +1,288 @@
+from __future__ import annotations
+
+import datetime as dt
+import time
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+from pydicom.dataset import Dataset
+from pydicom.uid import ImplicitVRLittleEndian
+
+from dicomscp.server import WorklistScp
+from tests.browser.conftest import MONDAY, OpenPage
+from tests.browser.looks import WIDE, faults, faults_everywhere
+from tests.cast import patient, station, step
+from tests.network import association
+from tests.test_booking import kind
+from worklist.models import Patient, ScheduledProcedureStep, Station
+
+LOCALES = pytest.mark.parametrize("locale", ["en-GB", "de-DE"])
+
+
+@pytest.fixture
+def ct1() -> Station:
+    """A site with three scanners, a catalogue, patients of like names, and a busy morning."""
+    ct1 = station("CT1", "CT 1")
+    station("CT2", "CT 2"), station("US1", "US 1")
+    kind("CTHEAD", "CT head", default_station=ct1, minutes=15)
+    kind("CTABDC", "CT abdomen", default_station=ct1, minutes=30, uses_contrast=True)
+    born = dt.date(1948, 9, 9)
+    patient("P1008", "Rossi^Paolo", birth_date=born, sex="M", allergies="Iodine")
+    patient("P2231", "Rossi^Paola", birth_date=dt.date(1990, 1, 1), sex="F")
+    for start in (dt.time(11), dt.time(11, 30)):
+        step(
+            PatientName="Müller^Jürgen",
+            ScheduledProcedureStepStartDate=MONDAY.date(),
+            ScheduledProcedureStepStartTime=start,
+        )
+    return ct1
+
+
+class Keys:
+    """A keyboard that counts its presses; what is typed as text counts nothing."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.pressed = 0
+
+    def press(self, key: str, times: int = 1) -> None:
+        for _ in range(times):
+            self.page.keyboard.press(key)
+        self.pressed += times
+
+    def type(self, text: str) -> None:
+        self.page.keyboard.type(text)
+
+    def tab_to(self, field_id: str) -> None:
+        while self.page.evaluate("() => document.activeElement.id") != field_id:
+            assert self.pressed < 60, f"{field_id} is not reached"
+            self.press("Tab")
+
+
+def on_the_list(port: int, **keys: Any) -> list[str]:
+    """The names that CT1 is told when it asks for its worklist."""
+    query = Dataset()
+    query.PatientName = ""
+    item = Dataset()
+    item.ScheduledStationAETitle = "CT1"
+    item.Modality = "CT"
+    item.ScheduledProcedureStepStartDate = f"{MONDAY:%Y%m%d}"
+    query.ScheduledProcedureStepSequence = [item]
+    for keyword, value in keys.items():
+        setattr(query, keyword, value)
+    with association(port, ImplicitVRLittleEndian) as assoc:
+        answers = list(assoc.send_c_find(query, "1.2.840.10008.5.1.4.31"))
+    assert answers[-1][0].Status == 0
+    return [str(found.PatientName) for _, found in answers if found is not None]
+
+
+@pytest.fixture
+def scp() -> Any:
+    server = WorklistScp(ae_title="WORKLIST", bind="127.0.0.1", port=0)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.mark.usefixtures("ct1")
+def test_new_patients_ct_is_booked_with_the_keyboard_alone(
+    open_page: OpenPage, scp: WorklistScp
+) -> None:
+    page = open_page("Clerk", "/exams/new/")
+    keys = Keys(page)
+    keys.type("kowalska, ewa")
+    expect(page.locator("#patient-option-new")).to_be_visible()
+    keys.press("ArrowDown")
+    keys.press("Enter")
+    expect(page.locator("#id_patient_id")).to_be_focused()
+    keys.type("P77001")
+    keys.tab_to("id_born")
+    keys.type("12.4.79")
+    keys.tab_to("id_sex_0")
+    keys.press("ArrowDown")
+    expect(page.locator("#id_sex_1")).to_be_checked()
+    keys.tab_to("id_exam_query")
+    keys.type("ct he")
+    expect(page.locator("#exam-option-1")).to_be_visible()
+    keys.press("ArrowDown")
+    keys.press("Enter")
+    expect(page.locator("#id_0-time")).to_have_value("10:45")
+    keys.press("Enter")
+    page.get_by_text("KOWALSKA, Ewa: CT head is booked today 10:45 on CT 1").wait_for()
+    assert keys.pressed <= 25
+    made = Patient.objects.get(patient_id="P77001")
+    assert (made.name, made.sex, made.birth_date) == ("Kowalska^Ewa", "F", dt.date(1979, 4, 12))
+    assert "Kowalska^Ewa" in on_the_list(scp.port)
+
+
+@pytest.mark.usefixtures("ct1")
+def test_walk_in_is_on_the_scanners_list_within_fifteen_seconds(
+    open_page: OpenPage, scp: WorklistScp
+) -> None:
+    page = open_page("Technologist", "/exams/new/")
+    began = time.monotonic()
+    page.get_by_role("link", name="Walk-in").click()
+    page.keyboard.type("rossi, paolo 9.9.48")
+    expect(page.locator("#patient-options [role=option]")).to_have_count(1)
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page.locator(".patient-banner")).to_contain_text("ROSSI, Paolo")
+    page.select_option("#id_exam", label="CT head (CTHEAD)")
+    expect(page.locator("#scanners")).not_to_contain_text("US 1")
+    page.get_by_label("CT 1").check()
+    page.get_by_role("button", name="Put on the list").click()
+    page.get_by_text("is on the list of CT 1 at 10:42").wait_for()
+    assert "Rossi^Paolo" in on_the_list(scp.port)
+    assert time.monotonic() - began < 15
+
+
+@pytest.mark.usefixtures("ct1")
+def test_walk_in_remembers_the_last_exam_of_this_pc(open_page: OpenPage) -> None:
+    page = open_page("Technologist", "/walk-in/")
+    page.get_by_label("Unknown patient").check()
+    page.get_by_label("Female").check()
+    page.select_option("#id_exam", label="CT head (CTHEAD)")
+    page.get_by_role("button", name="Put on the list").click()
+    page.get_by_text("UNKNOWN, FEMALE 23NOV1042 (E").wait_for()
+    page.goto("/walk-in/")
+    expect(page.locator("#id_exam option:checked")).to_have_text("CT head (CTHEAD)")
+    expect(page.locator("#scanners")).not_to_contain_text("US 1")
+
+
+@pytest.mark.usefixtures("ct1")
+def test_book_and_walk_in_without_scripts(open_page: OpenPage) -> None:
+    page = open_page("Clerk", "/exams/new/", java_script_enabled=False)
+    page.get_by_label("Name, patient ID or date of birth").fill("rossi")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Choose ROSSI, Paola").click()
+    page.get_by_label("Exam").first.fill("ct he")
+    page.get_by_label("Reason", exact=True).fill("Fall")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="13:00 on CT 1").or_(
+        page.get_by_role("button", name="10:45 on CT 2")
+    ).first.click()
+    page.get_by_role("button", name="Save exam").click()
+    page.get_by_text("ROSSI, Paola: CT head is booked").wait_for()
+    made = ScheduledProcedureStep.objects.latest("pk")
+    assert made.requested_procedure.reason == "Fall"
+    page.goto("/walk-in/")
+    page.get_by_label("Patient: name").fill("P1008")
+    page.get_by_role("button", name="Search").click()
+    page.get_by_role("button", name="Choose ROSSI, Paolo").click()
+    page.select_option("#id_exam", label="CT head (CTHEAD)")
+    page.get_by_label("CT 2").check()
+    page.get_by_role("button", name="Put on the list").click()
+    page.get_by_text("is on the list of CT 2").wait_for()
+
+
+def choose(page: Page, field: str, text: str, option: str) -> None:
+    page.fill(field, "")
+    page.locator(field).press_sequentially(text)
+    page.locator("[role=option]", has_text=option).first.click()
+
+
+@pytest.mark.usefixtures("ct1")
+def test_choices_speak_to_each_other_and_lose_nothing(open_page: OpenPage) -> None:
+    page = open_page("Clerk", "/exams/new/")
+    page.fill("#id_reason", "Fall")
+    choose(page, "#id_exam_query", "abd", "CT abdomen")
+    expect(page.locator("#id_0-minutes")).to_have_value("30")
+    expect(page.locator("#id_contrast")).to_be_checked()
+    expect(page.locator("#id_0-time")).to_have_value("12:00")
+    choose(page, "#id_patient_query", "rossi", "P1008")
+    expect(page.locator("#conflicts")).to_contain_text("allergy noted: Iodine")
+    expect(page.locator("#id_exam_query")).to_be_focused()
+    page.fill("#id_0-minutes", "45")
+    page.keyboard.press("Tab")
+    page.select_option("#id_0-station", label="CT 2 (CT2)")
+    expect(page.locator("#id_0-time")).to_have_value("10:45")
+    expect(page.locator("#id_0-minutes")).to_have_value("45")
+    expect(page.get_by_text("catalogue says 30")).to_be_visible()
+    page.select_option("#id_0-station", label="CT 1 (CT1)")
+    expect(page.locator("#id_0-time")).to_have_value("12:00")
+    page.fill("#id_0-time", "11:10")
+    page.keyboard.press("Tab")
+    expect(page.locator("#conflicts")).to_contain_text("overlaps MÜLLER, Jürgen")
+    page.get_by_role("button", name="Take 12:00 instead").click()
+    expect(page.locator("#id_0-time")).to_have_value("12:00")
+    expect(page.locator("#conflicts")).not_to_contain_text("overlaps")
+    expect(page.locator("#id_reason")).to_have_value("Fall")
+    page.get_by_role("button", name="Next day").click()
+    expect(page.locator("#id_0-day")).to_have_value("2026-11-24")
+    page.get_by_label("Book anyway").check()
+    page.get_by_role("button", name="Save exam").click()
+    page.get_by_text("ROSSI, Paolo: CT abdomen is booked on 24 Nov 2026").wait_for()
+
+
+@pytest.mark.usefixtures("ct1")
+def test_combobox_follows_arrows_escape_and_tells_the_count(open_page: OpenPage) -> None:
+    page = open_page("Clerk", "/exams/new/")
+    field = page.get_by_role("combobox", name="Name, patient ID or date of birth")
+    expect(field).to_be_focused()
+    expect(field).to_have_attribute("aria-expanded", "false")
+    page.keyboard.type("rossi")
+    expect(field).to_have_attribute("aria-expanded", "true")
+    expect(page.locator("#live")).to_have_text("2 patients found")
+    page.keyboard.press("ArrowUp")
+    expect(field).to_have_attribute("aria-activedescendant", "patient-option-new")
+    page.keyboard.press("ArrowDown")
+    expect(field).to_have_attribute("aria-activedescendant", "patient-option-1")
+    page.keyboard.press("Escape")
+    expect(field).to_have_attribute("aria-expanded", "false")
+    expect(field).to_have_value("rossi")
+    page.keyboard.press("ArrowDown")
+    expect(page.get_by_role("option", selected=True)).to_contain_text("ROSSI, Paola")
+
+
+@LOCALES
+@pytest.mark.usefixtures("ct1")
+def test_no_state_of_the_form_has_faults(open_page: OpenPage, locale: str) -> None:
+    page = open_page("Clerk", "/exams/new/", locale=locale)
+    assert faults_everywhere(page) == []
+    page.set_viewport_size(WIDE)
+    page.locator("#id_patient_query").press_sequentially("rossi")
+    page.wait_for_selector("[role=option]")
+    page.keyboard.press("ArrowDown")
+    assert faults_everywhere(page) == []
+    page.locator("[role=option]", has_text="P1008").click()
+    page.wait_for_selector(".patient-chosen")
+    choose(page, "#id_exam_query", "abd", "CT abdomen")
+    page.wait_for_selector(".chosen")
+    page.fill("#id_0-time", "11:10")
+    page.keyboard.press("Tab")
+    page.wait_for_selector("#id_why")
+    assert faults_everywhere(page) == []
+    page.click("[name=act][value=save]")
+    page.wait_for_selector("[role=alert]")
+    expect(page.get_by_role("alert")).to_be_focused()
+    assert faults_everywhere(page) == []
+
+
+@LOCALES
+@pytest.mark.usefixtures("ct1")
+def test_new_patient_and_duplicate_have_no_faults(open_page: OpenPage, locale: str) -> None:
+    page = open_page("Clerk", "/exams/new/", locale=locale)
+    page.click("[name=choose_patient][value=new]")
+    page.fill("#id_family", "Rossi")
+    page.fill("#id_given", "Paolina")
+    page.fill("#id_patient_id", "P1008*")
+    page.fill("#id_born", "1.1.1990")
+    page.keyboard.press("Tab")
+    page.wait_for_selector("#twins .caution")
+    assert faults_everywhere(page) == []
+    page.click("[name=act][value=save]")
+    page.wait_for_selector("[role=alert]")
+    assert page.locator("#id_patient_id").get_attribute("aria-invalid") == "true"
+    assert faults_everywhere(page) == []
+
+
+@LOCALES
+@pytest.mark.usefixtures("ct1")
+def test_walk_in_has_no_faults(open_page: OpenPage, locale: str) -> None:
+    page = open_page("Clerk", "/walk-in/", locale=locale)
+    assert faults_everywhere(page) == []
+    page.check("[name=unknown]")
+    page.click("[name=act][value=save]")
+    page.wait_for_selector("[role=alert]")
+    assert faults(page) == []

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from tests.cast import actor, patient, station, step
+from tests.test_booking import at_once, fields, kind, sign_in
+from tests.test_slots import with_hours
+from worklist import clock
+from worklist.audit import trail
+from worklist.models import (
+    ClosedDay,
+    Patient,
+    ProcedureType,
+    ScheduledProcedureStep,
+    Station,
+    StepStatus,
+)
+from worklist.scheduling import walk_ins
+
+pytestmark = pytest.mark.django_db
+
+MONDAY = dt.date(2026, 11, 23)
+NOW = dt.datetime(2026, 11, 23, 10, 42, 30)
+
+
+@pytest.fixture(autouse=True)
+def stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "now", lambda: NOW)
+
+
+@pytest.fixture
+def ct1() -> Station:
+    return station("CT1", "CT 1")
+
+
+@pytest.fixture
+def head(ct1: Station) -> ProcedureType:
+    return kind("CTHEAD", "CT head", default_station=ct1, minutes=15)
+
+
+def at(start: str, end: str, *, on: str = "CT1", **more: Any) -> ScheduledProcedureStep:
+    return step(
+        stations=(on,),
+        ScheduledProcedureStepStartDate=MONDAY,
+        ScheduledProcedureStepStartTime=dt.time.fromisoformat(start),
+        ScheduledProcedureStepEndDate=MONDAY,
+        ScheduledProcedureStepEndTime=dt.time.fromisoformat(end),
+        **more,
+    )
+
+
+def send(client: Client, head: ProcedureType, **typed: Any) -> Any:
+    page = client.get("/walk-in/").content.decode()
+    usual = {"exam": head.pk, "station": head.default_station_id, "act": "save"}
+    return client.post("/walk-in/", {**fields(page), **usual, **typed})
+
+
+def test_known_patient_is_on_the_list_at_once(head: ProcedureType, ct1: Station) -> None:
+    anna = patient()
+    response = send(sign_in(), head, patient=anna.pk)
+    assert response.status_code == 302
+    made = ScheduledProcedureStep.objects.get()
+    assert (made.start_date, made.start_time, made.end_time) == (
+        MONDAY,
+        dt.time(10, 42),
+        dt.time(10, 57),
+    )
+    assert made.requested_procedure.priority == "STAT"
+    assert made.requested_procedure.request.patient == anna
+    assert trail.ordered(made, "stations") == [ct1]
+
+
+@pytest.mark.parametrize(
+    ("sex", "name", "stored"),
+    [("M", "MALE", "M"), ("F", "FEMALE", "F"), ("O", "PERSON", "O"), ("", "PERSON", "O")],
+)
+def test_unknown_patient_has_a_name_and_an_id_that_scanners_take(
+    head: ProcedureType, settings: Any, sex: str, name: str, stored: str
+) -> None:
+    settings.ISSUER_OF_PATIENT_ID = "HOSP"
+    assert send(sign_in(), head, unknown="1", sex=sex).status_code == 302
+    made = Patient.objects.get()
+    assert made.name == f"UNKNOWN^{name}^23NOV1042"
+    assert re.fullmatch(r"E\d\d-0001", made.patient_id)
+    assert (made.sex, made.birth_date, made.issuer) == (stored, None, "HOSP")
+    assert made.is_unknown
+
+
+def test_two_unknown_patients_of_one_minute_have_their_own_ids(head: ProcedureType) -> None:
+    client = sign_in()
+    for _ in range(2):
+        assert send(client, head, unknown="1").status_code == 302
+    first, second = Patient.objects.order_by("pk")
+    assert first.name == second.name
+    assert first.patient_id != second.patient_id
+
+
+def test_nothing_blocks_a_walk_in(head: ProcedureType, ct1: Station) -> None:
+    at("10:30", "11:30")
+    with_hours(ct1, (0, "12:00", "13:00"))
+    trail.save(ClosedDay(day=MONDAY), by=actor)
+    assert send(sign_in(), head, unknown="1").status_code == 302
+
+
+def test_start_at_a_time(head: ProcedureType) -> None:
+    client = sign_in()
+    assert send(client, head, unknown="1", start="at", time="11:20").status_code == 302
+    assert ScheduledProcedureStep.objects.get().start_time == dt.time(11, 20)
+    response = send(client, head, unknown="1", start="at", time="")
+    assert response.status_code == 422
+    assert "Enter the time" in response.content.decode()
+
+
+def test_form_without_patient_exam_and_scanner_says_so() -> None:
+    response = sign_in().post("/walk-in/", {"act": "save", "start": "now"})
+    assert response.status_code == 422
+    for told in ("Choose the patient", "Choose the exam.", "Choose the scanner."):
+        assert told in response.content.decode()
+
+
+def test_patient_is_found_without_scripts(head: ProcedureType) -> None:
+    anna = patient(name="Rossi^Paolo", birth_date=dt.date(1948, 9, 9))
+    client = sign_in()
+    values = {"exam": head.pk, "act": "default", "patient_query": "rossi, paolo 9.9.48"}
+    page = client.post("/walk-in/", values).content.decode()
+    assert "ROSSI, Paolo" in page
+    page = client.post("/walk-in/", {**fields(page), "choose_patient": anna.pk}).content.decode()
+    assert fields(page)["patient"] == str(anna.pk)
+    assert fields(page)["exam"] == str(head.pk)
+
+
+def test_scanners_that_can_do_it_say_when_they_are_free(head: ProcedureType) -> None:
+    station("CT2", "CT 2"), station("US1", "US 1")
+    at("10:30", "11:20", on="CT1")
+    at("10:50", "11:00", on="CT2", ScheduledProcedureStepStatus="CANCELED")
+    page = sign_in().get(f"/walk-in/?part=scanners&exam={head.pk}").content.decode()
+    told = re.sub(r"<[^>]*>|\s+", " ", page)
+    assert re.findall(r"(\w\w \d) +free (\S+)", told) == [("CT 2", "now"), ("CT 1", "11:20")]
+    assert 'value="' in page
+    assert "US 1" not in page
+
+
+def test_what_the_walk_in_runs_into_is_counted(head: ProcedureType, ct1: Station) -> None:
+    at("10:30", "10:50", ScheduledProcedureStepStatus=StepStatus.STARTED)
+    at("10:45", "11:00")
+    at("11:00", "11:30")
+    at("12:00", "12:30")
+    at("13:00", "13:30", ScheduledProcedureStepStatus=StepStatus.CANCELED)
+    at("11:00", "11:30", on="CT2")
+    send(sign_in(), head, unknown="1")
+    made = ScheduledProcedureStep.objects.latest("pk")
+    pushed = walk_ins.pushed_by(made, ct1)
+    assert pushed == walk_ins.Pushed(ct1, dt.datetime(2026, 11, 23, 10, 45), 3, 15)
+
+
+def test_walk_in_that_runs_into_nothing_moves_nothing(head: ProcedureType, ct1: Station) -> None:
+    at("11:00", "11:30")
+    send(sign_in(), head, unknown="1")
+    assert walk_ins.pushed_by(ScheduledProcedureStep.objects.latest("pk"), ct1) is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_walk_in_that_is_sent_twice_at_once_is_one(head: ProcedureType) -> None:
+    clients = [sign_in(), sign_in()]
+    key = fields(clients[0].get("/walk-in/").content.decode())["form_key"]
+    responses = at_once(
+        *(lambda client=client: send(client, head, unknown="1", form_key=key) for client in clients)
+    )
+    assert [response.status_code for response in responses] == [302, 302]
+    assert ScheduledProcedureStep.objects.count() == 1
