@@ -3,7 +3,7 @@ PYTHON = .venv/bin/python
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --only-binary :all: \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: run test lint lock
+.PHONY: run test lint messages lang lock
 
 run:
 	python3 manage.py demo
@@ -15,6 +15,15 @@ lint:
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
+
+# What there is to translate, brought into each language's file; needs gettext, as the next one does.
+messages:
+	$(PYTHON) manage.py makemessages --all --no-obsolete --add-location=file \
+		--ignore=var --ignore=.venv --ignore=wheels --ignore=tests --ignore=benchmarks
+
+# The languages' files, compiled into what the broker reads.
+lang:
+	$(PYTHON) manage.py compilemessages --ignore=.venv --ignore=var
 
 # Needs uv. Add `UPGRADE=--upgrade` to take newer versions within what the .in files allow.
 lock:

@@ -27,6 +27,7 @@ PLAYWRIGHTS_OWN = (
 CURES = {
     "browser": "install chromium (Debian: apt-get install chromium) or set CHROMIUM=/path",
     "dcmtk": "install DCMTK for findscu (Debian: apt-get install dcmtk)",
+    "gettext": "install gettext for msgfmt (Debian: apt-get install gettext)",
     "postgres": "run on PostgreSQL (Debian: apt-get install postgresql)",
 }
 
@@ -57,11 +58,18 @@ def findscu() -> Path | None:
     return Path(found) if "dcmtk" in told.stdout.lower() else None
 
 
+@cache
+def msgfmt() -> Path | None:
+    """Return the compiler of translations; the other programs of gettext stand beside it."""
+    found = shutil.which("msgfmt")
+    return Path(found) if found else None
+
+
 def is_there(tool: str) -> bool:
-    """Say whether this run has the tool: browser, dcmtk, or postgres as its database."""
+    """Say whether this run has the tool: browser, dcmtk, gettext, or postgres as its database."""
     if tool == "postgres":
         return connection.vendor == "postgresql"
-    return {"browser": chromium, "dcmtk": findscu}[tool]() is not None
+    return {"browser": chromium, "dcmtk": findscu, "gettext": msgfmt}[tool]() is not None
 
 
 def require(tool: str) -> None:

@@ -31,6 +31,8 @@ class SignedPasswordForm(AdminPasswordChangeForm):
 @admin.register(User)
 class SignedUserAdmin(SignedAdmin, UserAdmin):
     change_password_form = SignedPasswordForm
+    # Set by signing in and by making the account: nobody types them.
+    readonly_fields = ("last_login", "date_joined")
     list_display = ("username", "last_name", "first_name", "is_staff", "is_active", "last_login")
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:

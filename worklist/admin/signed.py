@@ -5,7 +5,7 @@ No model of the worklist is named here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from django import forms
@@ -16,12 +16,14 @@ from django.db import IntegrityError, models, transaction
 from django.db.models import Q, Value
 from django.db.models.functions import Upper
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.translation import gettext_lazy as _
 
 from worklist import changes, values
 from worklist.actor import actor
 from worklist.audit import trail
 from worklist.audit.models import AuditEvent
 from worklist.audit.trail import Actor
+from worklist.models.fields import DicomText
 
 Lists = Mapping[str, Sequence[models.Model]]
 _EVENTS_PER_PAGE = 50
@@ -31,6 +33,10 @@ class SignedAdmin(admin.ModelAdmin):
     """Each write ends in the trail, the row and its lists of related rows under one signature."""
 
     object_history_template = "admin/signed_history.html"
+
+    class Media:
+        css = {"all": ("admin.css",)}
+
     # Identifiers that the site gives when they are left empty, and that never change.
     given_once: tuple[str, ...] = ()
 
@@ -131,6 +137,21 @@ def _upper(path: str) -> str:
     return f"upper_{path.replace('__', '_of_')}"
 
 
+class TextFilter(admin.AllValuesFieldListFilter):
+    """The values of a text column; that of the rows without one has a name to click on."""
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        for choice in super().choices(changelist):
+            yield {**choice, "display": choice["display"] or _("none")}
+
+
+admin.FieldListFilter.register(
+    lambda field: isinstance(field, DicomText) and not field.choices,
+    TextFilter,
+    take_priority=True,
+)
+
+
 # --- lists of related rows ------------------------------------------------------------------------
 
 
@@ -138,18 +159,28 @@ class OrderedForm(forms.ModelForm):
     """A row of an ordered list; rows without a number stay behind those that have one."""
 
     position = forms.IntegerField(
-        label="order",
+        label=_("order"),
         required=False,
         min_value=0,
         max_value=999,
-        widget=forms.NumberInput(attrs={"class": "order"}),
+        widget=forms.NumberInput(attrs={"class": "order", "aria-label": _("order")}),
     )
+
+
+class OrderedFormSet(forms.BaseInlineFormSet):
+    """The rows of an ordered list: the box that takes one out has no label of its own."""
+
+    def add_fields(self, form: Any, index: int | None) -> None:
+        super().add_fields(form, index)
+        if "DELETE" in form.fields:
+            form.fields["DELETE"].widget.attrs["aria-label"] = _("Delete")
 
 
 class OrderedInline(admin.TabularInline):
     """An ordered list of related rows. Whoever may change the parent may change the list."""
 
     form = OrderedForm
+    formset = OrderedFormSet
     extra = 1
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:

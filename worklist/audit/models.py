@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 
 def actions() -> list[tuple[str, str]]:
@@ -29,11 +30,13 @@ class AuditEvent(models.Model):
     """
 
     at = models.DateTimeField(auto_now_add=True)
-    actor = models.CharField(max_length=150, help_text="account name, or the command that wrote")
+    actor = models.CharField(max_length=150, help_text=_("account name, or the command that wrote"))
     address = models.GenericIPAddressField(null=True, blank=True)
     action = models.CharField(max_length=8, choices=actions)
     reason = models.CharField(max_length=200, blank=True, default="")
-    model = models.CharField(max_length=100, help_text="app.model, lower case; empty: no one row")
+    model = models.CharField(
+        max_length=100, help_text=_("app.model, lower case; empty: no one row")
+    )
     object_id = models.CharField(max_length=64, blank=True, default="")
     object_label = models.CharField(max_length=200, blank=True, default="")
     before = models.JSONField(default=dict, encoder=DjangoJSONEncoder)

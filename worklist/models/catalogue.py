@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
-from django.utils.translation import gettext
+from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
 
 from worklist.models.fields import DicomText
@@ -28,7 +28,7 @@ class Code(models.Model):
             models.UniqueConstraint(
                 fields=("value", "long_value", "urn_value", "scheme", "scheme_version", "meaning"),
                 name="worklist_code_once",
-                violation_error_message="This code is there already.",
+                violation_error_message=_("This code is there already."),
             ),
             models.CheckConstraint(
                 condition=(
@@ -37,7 +37,7 @@ class Code(models.Model):
                     | (~Q(urn_value="") & Q(value="", long_value=""))
                 ),
                 name="worklist_code_one_value",
-                violation_error_message=(
+                violation_error_message=_(
                     "A code has exactly one of Code Value, Long Code Value and URN Code Value."
                 ),
             ),
@@ -145,7 +145,9 @@ class Station(Versioned):
         constraints = (
             models.CheckConstraint(condition=~Q(ae_title=""), name="worklist_station_ae_title"),
         )
-        permissions = (("manage_stations", "Can set up scanners, opening hours and closed days"),)
+        permissions = (
+            ("manage_stations", gettext_noop("Can set up scanners, opening hours and closed days")),
+        )
 
     def __str__(self) -> str:
         return f"{self.ae_title} {self.name}".strip()
@@ -195,7 +197,7 @@ class ClosedDay(Versioned):
 class ProcedureType(Versioned):
     """One line of the catalogue: what a clerk chooses and what it fills in."""
 
-    code = models.SlugField(max_length=16, unique=True, help_text="short name for booking")
+    code = models.SlugField(max_length=16, unique=True, help_text=_("short name for booking"))
     description = DicomText("RequestedProcedureDescription", blank=False)
     modality = DicomText("Modality", blank=False)
     minutes = models.PositiveSmallIntegerField(
@@ -211,9 +213,9 @@ class ProcedureType(Versioned):
         Station, models.SET_NULL, null=True, blank=True, related_name="+"
     )
     allowed_stations = models.ManyToManyField(
-        Station, blank=True, related_name="+", help_text="none: every station of the modality"
+        Station, blank=True, related_name="+", help_text=_("none: every station of the modality")
     )
-    preparation = DicomText("RequestedProcedureComments", verbose_name="preparation text")
+    preparation = DicomText("RequestedProcedureComments", verbose_name=_("preparation text"))
     is_active = models.BooleanField(
         _("in use"), default=True, help_text=_("whether it can be booked")
     )
@@ -222,7 +224,7 @@ class ProcedureType(Versioned):
 
     class Meta:
         ordering = ("description", "id")
-        permissions = (("manage_catalogue", "Can set up procedures and order sets"),)
+        permissions = (("manage_catalogue", gettext_noop("Can set up procedures and order sets")),)
         constraints = (
             models.CheckConstraint(
                 condition=Q(minutes__gte=1, minutes__lte=24 * 60),

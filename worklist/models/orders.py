@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 from django.db.models import F, Q
-from django.utils.translation import gettext
+from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
 
 from worklist.models.catalogue import Code, Station
@@ -54,7 +54,7 @@ class ImagingServiceRequest(Versioned):
     department = DicomText("InstitutionalDepartmentName")
     admitting_date = DicomDate("AdmittingDate", null=True, blank=True)
     admitting_time = DicomTime("AdmittingTime", null=True, blank=True)
-    admitting_diagnoses = DicomText("AdmittingDiagnosesDescription", help_text="one a line")
+    admitting_diagnoses = DicomText("AdmittingDiagnosesDescription", help_text=_("one a line"))
 
     class Meta:
         constraints = (
@@ -62,7 +62,7 @@ class ImagingServiceRequest(Versioned):
                 fields=("patient", "accession_number"),
                 condition=~Q(accession_number=""),
                 name="worklist_request_accession_once_per_patient",
-                violation_error_message=(
+                violation_error_message=_(
                     "This patient has a request with this accession number already."
                 ),
             ),
@@ -106,7 +106,7 @@ class RequestedProcedure(Versioned):
     location = DicomText("RequestedProcedureLocation")
     confidentiality = DicomText("ConfidentialityCode")
     reporting_priority = DicomText("ReportingPriority")
-    result_recipients = DicomText("NamesOfIntendedRecipientsOfResults", help_text="one a line")
+    result_recipients = DicomText("NamesOfIntendedRecipientsOfResults", help_text=_("one a line"))
     result_recipients_folded = FoldedName("result_recipients")
     comments = DicomText("RequestedProcedureComments")
 
@@ -153,7 +153,7 @@ class ScheduledProcedureStep(Versioned):
     step_id = DicomText("ScheduledProcedureStepID", blank=False)
     stations = models.ManyToManyField(Station, through="StepStation", related_name="steps")
     station_names = DicomText(
-        "ScheduledStationName", help_text="one a line; empty: the names of the stations"
+        "ScheduledStationName", help_text=_("one a line; empty: the names of the stations")
     )
     start_date = DicomDate("ScheduledProcedureStepStartDate")
     start_time = DicomTime("ScheduledProcedureStepStartTime")
@@ -181,18 +181,21 @@ class ScheduledProcedureStep(Versioned):
         # The order of the answers (C.11).
         ordering = ("start_date", "start_time", "id")
         permissions = (
-            ("schedule_exam", "Can book, amend and move exams"),
-            ("cancel_exam", "Can cancel exams"),
-            ("set_status", "Can say how far an exam is"),
-            ("step_back_status", "Can set a status back"),
-            ("override_conflict", "Can book on closed days and outside opening hours"),
-            ("export_exams", "Can download lists of exams"),
+            ("schedule_exam", gettext_noop("Can book, amend and move exams")),
+            ("cancel_exam", gettext_noop("Can cancel exams")),
+            ("set_status", gettext_noop("Can say how far an exam is")),
+            ("step_back_status", gettext_noop("Can set a status back")),
+            (
+                "override_conflict",
+                gettext_noop("Can book on closed days and outside opening hours"),
+            ),
+            ("export_exams", gettext_noop("Can download lists of exams")),
         )
         constraints = (
             models.UniqueConstraint(
                 fields=("requested_procedure", "step_id"),
                 name="worklist_step_id_once_per_procedure",
-                violation_error_message="This procedure has a step with this ID already.",
+                violation_error_message=_("This procedure has a step with this ID already."),
             ),
             models.CheckConstraint(
                 condition=~Q(step_id="") & ~Q(modality="") & ~Q(status=""),
@@ -206,7 +209,7 @@ class ScheduledProcedureStep(Versioned):
                     | Q(end_date=F("start_date"), end_time__gte=F("start_time"))
                 ),
                 name="worklist_step_ends_after_start",
-                violation_error_message="The step ends before it starts.",
+                violation_error_message=_("The step ends before it starts."),
             ),
         )
         indexes = (

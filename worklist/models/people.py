@@ -7,7 +7,7 @@ from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
-from django.utils.translation import gettext
+from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
 
 from worklist.models.fields import (
@@ -82,8 +82,8 @@ class Patient(Versioned):
     pregnancy_status = DicomInteger(
         "PregnancyStatus", choices=pregnancy_statuses, null=True, blank=True
     )
-    medical_alerts = DicomText("MedicalAlerts", help_text="one a line")
-    allergies = DicomText("Allergies", help_text="one a line")
+    medical_alerts = DicomText("MedicalAlerts", help_text=_("one a line"))
+    allergies = DicomText("Allergies", help_text=_("one a line"))
     special_needs = DicomText("SpecialNeeds")
     history = DicomText("AdditionalPatientHistory")
     smoking_status = DicomText("SmokingStatus")
@@ -96,7 +96,7 @@ class Patient(Versioned):
     ethnic_group = DicomText("EthnicGroup")
     occupation = DicomText("Occupation")
     address = DicomText("PatientAddress")
-    telephone_numbers = DicomText("PatientTelephoneNumbers", help_text="one a line")
+    telephone_numbers = DicomText("PatientTelephoneNumbers", help_text=_("one a line"))
     comments = DicomText("PatientComments")
     is_unknown = models.BooleanField(
         _("unknown patient"), default=False, help_text=_("to be merged once the name is known")
@@ -107,12 +107,14 @@ class Patient(Versioned):
 
     class Meta:
         ordering = ("name_folded", "id")
-        permissions = (("merge_patients", "Can merge patients and take a merge back"),)
+        permissions = (
+            ("merge_patients", gettext_noop("Can merge patients and take a merge back")),
+        )
         constraints = (
             models.UniqueConstraint(
                 fields=("patient_id", "issuer"),
                 name="worklist_patient_id_once_per_issuer",
-                violation_error_message="A patient with this ID and issuer is there already.",
+                violation_error_message=_("A patient with this ID and issuer is there already."),
             ),
             models.CheckConstraint(
                 condition=~Q(name="") & ~Q(patient_id=""), name="worklist_patient_is_identified"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.utils.translation import gettext as _
 
 from worklist.audit.trail import Actor
 from worklist.models import ScheduledProcedureStep, Station, StepStatus
@@ -65,4 +66,7 @@ def _locked(step: ScheduledProcedureStep) -> ScheduledProcedureStep:
 
 def _refuse_if_final(step: ScheduledProcedureStep) -> None:
     if step.status in FINAL:
-        raise ValidationError(f"This step is {step.status.lower()}: book a new one.")
+        raise ValidationError(
+            _("This exam is over (%(status)s): book a new one."),
+            params={"status": step.get_status_display()},
+        )

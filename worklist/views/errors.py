@@ -10,6 +10,7 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
+from django.utils.translation import gettext
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
@@ -22,7 +23,8 @@ def permission_denied(request: HttpRequest, exception: Exception | None = None) 
     missing = str(exception) if exception else ""
     codename = missing.rpartition(".")[2]
     permission = Permission.objects.filter(codename=codename).first() if codename else None
-    context = {"right": permission.name if permission else ""}
+    # Their names are marked for the translators where the models name them.
+    context = {"right": gettext(permission.name) if permission else ""}
     return render(request, "errors/403.html", context, status=403)
 
 

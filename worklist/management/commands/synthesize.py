@@ -1,0 +1,101 @@
+"""`manage.py synthesize N`: made-up steps for measurements, in bulk.
+
+What they look like is in `synthetic`. Rows are written past the models and the trail, a table at a
+time: COPY on PostgreSQL, else INSERT.
+"""
+
+from __future__ import annotations
+
+import time
+from argparse import ArgumentParser
+from itertools import islice
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.core.management.color import no_style
+from django.db import connection, models, transaction
+from tqdm import tqdm
+
+from worklist import clock, synthetic
+from worklist.models import Patient
+
+OTHERS_ARE_HERE = """\
+This database holds patients that were not made up: nothing was changed. Name an empty database in
+DATABASE_URL, or give --force to put the made-up rows beside them."""
+_BATCH = 10_000
+
+
+class Command(BaseCommand):
+    help = "Load N made-up, dated, DICOM-valid steps, with all that they hang on, for measurements."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("steps", type=int, metavar="N")
+        parser.add_argument("--today", type=int, default=500, help="steps a day (default 500)")
+        parser.add_argument("--patients", type=int, help="default: three steps a patient")
+        parser.add_argument("--stations", type=int, default=20, help="default 20")
+        parser.add_argument("--seed", type=int, default=1, help="the same seed, the same rows")
+        parser.add_argument(
+            "--force", action="store_true", help="even beside patients that were not made up"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        steps, patients = options["steps"], options["patients"] or -(-options["steps"] // 3)
+        if min(steps, patients, options["today"], options["stations"]) < 1:
+            raise CommandError("All numbers are 1 or more.")
+        real = Patient.objects.exclude(issuer=synthetic.ISSUER)
+        if not options["force"] and real.exists():
+            raise CommandError(OTHERS_ARE_HERE)
+        started = time.monotonic()
+        with transaction.atomic():
+            plan = synthetic.Plan(
+                steps=steps,
+                patients=patients,
+                stations=options["stations"],
+                a_day=options["today"],
+                today=clock.today(),
+                seed=options["seed"],
+                first=first_free(),
+            )
+            for table in synthetic.tables(plan):
+                load(table, show=options["verbosity"] > 0)
+            for sql in connection.ops.sequence_reset_sql(no_style(), list(synthetic.MODELS)):
+                with connection.cursor() as cursor:
+                    cursor.execute(sql)
+        if connection.vendor == "postgresql":
+            # Else the planner knows nothing of the rows until autovacuum comes by.
+            with connection.cursor() as cursor:
+                cursor.execute("ANALYZE")
+        seconds = time.monotonic() - started
+        self.stdout.write(f"{steps} steps of {patients} patients in {seconds:.0f} s.")
+
+
+def first_free() -> dict[type[models.Model], int]:
+    """The first number of each table that is free."""
+    return {
+        model: 1 + (model._base_manager.aggregate(last=models.Max("pk"))["last"] or 0)
+        for model in synthetic.MODELS
+    }
+
+
+def load(table: synthetic.Table, *, show: bool) -> None:
+    """Write the rows of one table."""
+    name = table.model._meta.db_table
+    quote = connection.ops.quote_name
+    into = f"{quote(name)} ({', '.join(quote(str(field.column)) for field in table.fields)})"
+    rows = tqdm(table.rows, total=table.count, desc=name, disable=not show, unit="")
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            with cursor.copy(f"COPY {into} FROM STDIN") as copy:
+                for row in rows:
+                    copy.write_row(row)
+            return
+        prepared = (
+            [
+                field.get_db_prep_save(value, connection)
+                for field, value in zip(table.fields, row, strict=True)
+            ]
+            for row in rows
+        )
+        insert = f"INSERT INTO {into} VALUES ({', '.join(['%s'] * len(table.fields))})"
+        while batch := list(islice(prepared, _BATCH)):
+            cursor.executemany(insert, batch)
