@@ -29,6 +29,8 @@ CATALOGUE = "worklist.manage_catalogue"
 AUDIT = "audit.view_auditevent"
 SEE = "worklist.view_scheduledprocedurestep"
 EXPORT = "worklist.export_exams"
+BOOK = "worklist.schedule_exam"
+PATIENTS = "worklist.view_patient"
 
 # What each address asks for, by its name; (): being signed in.
 NEEDS: dict[str, tuple[str, ...]] = {
@@ -43,6 +45,11 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "today": (SEE,),
     "keys": (),
     # Booking
+    "exam-new": (BOOK, PATIENTS),
+    "exam-new-patients": (BOOK, PATIENTS),
+    "exam-new-procedures": (BOOK, PATIENTS),
+    "exam-new-slots": (BOOK, PATIENTS),
+    "walk-in": (BOOK, PATIENTS),
     # Exams
     # Patients
     # Set-up

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("worklist", "0008_permissions"),
+        ("worklist", "0010_patient_search_index"),
     ]
 
     operations = [
