@@ -30,9 +30,9 @@ class PlannedStep:
     protocol_codes: tuple[Code, ...] = ()
 
 
-def save_patient(patient: Patient, *, by: Actor) -> Patient:
+def save_patient(patient: Patient, *, by: Actor, reason: str = "") -> Patient:
     """Register a patient, or amend one."""
-    return _save(patient, by=by)
+    return _save(patient, by=by, reason=reason)
 
 
 def place_order(
@@ -64,14 +64,18 @@ def place_order(
         return tuple(planned.step for planned in steps)
 
 
-def save_request(request: ImagingServiceRequest, *, by: Actor) -> ImagingServiceRequest:
+def save_request(
+    request: ImagingServiceRequest, *, by: Actor, reason: str = ""
+) -> ImagingServiceRequest:
     """Enter a request, or amend one."""
-    return _save(request, by=by)
+    return _save(request, by=by, reason=reason)
 
 
-def save_procedure(procedure: RequestedProcedure, *, by: Actor) -> RequestedProcedure:
+def save_procedure(
+    procedure: RequestedProcedure, *, by: Actor, reason: str = ""
+) -> RequestedProcedure:
     """Add a procedure to its request, or amend one."""
-    return _save(procedure, by=by)
+    return _save(procedure, by=by, reason=reason)
 
 
 def save_step(

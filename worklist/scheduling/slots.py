@@ -14,6 +14,7 @@ from typing import Any
 from django.db.models import Q
 
 from worklist.models import (
+    FINAL,
     ClosedDay,
     OpeningTime,
     ProcedureType,
@@ -21,7 +22,6 @@ from worklist.models import (
     Station,
     StepStation,
 )
-from worklist.scheduling.steps import FINAL
 
 USUAL_MINUTES = 30
 # Exams start at these minutes.
