@@ -16,6 +16,7 @@ from worklist.scheduling.orders import (
     save_step,
     station_names,
 )
+from worklist.scheduling.patients import merge, resolve, unmerge
 from worklist.scheduling.steps import amend, cancel, reschedule, set_status
 from worklist.scheduling.versions import Change, StaleVersion
 
@@ -26,12 +27,15 @@ __all__ = [
     "StaleVersion",
     "amend",
     "cancel",
+    "merge",
     "place_order",
     "reschedule",
+    "resolve",
     "save_patient",
     "save_procedure",
     "save_request",
     "save_step",
     "set_status",
     "station_names",
+    "unmerge",
 ]

@@ -19,6 +19,7 @@ from worklist.models import (
     ScheduledProcedureStep,
     Station,
 )
+from worklist.scheduling.patients import resolve
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,13 @@ def place_order(
 ) -> tuple[ScheduledProcedureStep, ...]:
     """Book a procedure and its steps; the request, and its patient, may be new or known.
 
-    Identifiers that are missing are made.
+    Identifiers that are missing are made. An order for a merged patient is the survivor's.
     """
     with transaction.atomic():
         if request.patient._state.adding:
             request.patient = save_patient(request.patient, by=by)
+        else:
+            request.patient = resolve(request.patient, for_booking=True)
         if request._state.adding:
             save_request(request, by=by)
         procedure.request = request
