@@ -9,7 +9,7 @@ from django.views.generic import RedirectView
 
 from worklist.health import healthz
 from worklist.roles import needs
-from worklist.views import account
+from worklist.views import account, exams, moves, patients
 
 urlpatterns = [
     path("", needs()(RedirectView.as_view(pattern_name="admin:index")), name="home"),
@@ -24,7 +24,17 @@ urlpatterns = [
     # Board
     # Booking
     # Exams
+    path("exams/<int:pk>/", exams.page, name="exam"),
+    path("exams/<int:pk>/move/", moves.move, name="exam-move"),
+    path("exams/<int:pk>/cancel/", exams.cancel_exam, name="exam-cancel"),
+    path("exams/<int:pk>/status/", exams.status, name="exam-status"),
+    path("undo/", moves.take_back, name="undo"),
     # Patients
+    path("patients/", patients.search, name="patients"),
+    path("patients/<int:pk>/", patients.page, name="patient"),
+    path("patients/<int:pk>/edit/", patients.edit, name="patient-edit"),
+    path("patients/<int:pk>/merge/", patients.merge_patients, name="patient-merge"),
+    path("patients/<int:pk>/unmerge/", patients.unmerge_patients, name="patient-unmerge"),
     # Set-up
     # Print and export
     # Audit

@@ -11,7 +11,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from worklist import clock, names
+from worklist import clock, names, values
 from worklist.models import StepStatus
 from worklist.views import notices
 
@@ -32,6 +32,18 @@ def person(name: str) -> SafeString:
 def person_text(name: str) -> str:
     """A PN value where there is no room for mark-up: titles, options, messages."""
     return names.text(name)
+
+
+@register.filter
+def several(value: str) -> str:
+    """The values of a column that holds several."""
+    return ", ".join(values.split(value))
+
+
+@register.filter
+def several_persons(value: str) -> SafeString:
+    """The names of a column that holds several."""
+    return format_html_join("; ", "{}", ((person(name),) for name in values.split(value)))
 
 
 @register.filter

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
 
 from worklist.models import User
 
@@ -22,7 +23,7 @@ class Place:
     permission: str
 
 
-NAVIGATION: tuple[Place, ...] = ()
+NAVIGATION: tuple[Place, ...] = (Place("patients", _("Patients"), "worklist.view_patient"),)
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:
