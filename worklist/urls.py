@@ -9,7 +9,7 @@ from django.views.generic import RedirectView
 
 from worklist.health import healthz
 from worklist.roles import needs
-from worklist.views import account, exams, moves, patients
+from worklist.views import account, exam_edit, exams, moves, patients
 
 urlpatterns = [
     path("", needs()(RedirectView.as_view(pattern_name="admin:index")), name="home"),
@@ -25,6 +25,7 @@ urlpatterns = [
     # Booking
     # Exams
     path("exams/<int:pk>/", exams.page, name="exam"),
+    path("exams/<int:pk>/edit/", exam_edit.edit, name="exam-edit"),
     path("exams/<int:pk>/move/", moves.move, name="exam-move"),
     path("exams/<int:pk>/cancel/", exams.cancel_exam, name="exam-cancel"),
     path("exams/<int:pk>/status/", exams.status, name="exam-status"),

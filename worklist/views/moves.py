@@ -214,7 +214,9 @@ def _free(step: ScheduledProcedureStep, form: MoveForm) -> dict[str, Any]:
     station = field.queryset.filter(pk=wanted).first() if str(wanted).isdecimal() else None
     if station is None:
         return {"free": []}
-    after = max(clock.now(), dt.datetime.combine(day, dt.time()))
+    # Where no hours are set, a day begins in the morning.
+    opens = dt.time() if station.opening_hours_id else slots.MORNING
+    after = max(clock.now(), dt.datetime.combine(day, opens))
     minutes = steps.minutes_of(step, steps.kind_of(step))
     found = slots.next_free(station, after, minutes, _OFFERED, ignoring=[step.pk])
     return {"free": found, "free_on": station}

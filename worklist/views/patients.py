@@ -101,7 +101,8 @@ def edit(request: HttpRequest, pk: int) -> HttpResponse:
                     form.instance, version=record.version_of(request.POST), by=actor(request)
                 )
             except StaleVersion as error:
-                own = trail.snapshot(form.instance)
+                held = trail.snapshot(form.instance)
+                own = {name: held[name] for name in ("name", *PatientForm.Meta.fields)}
                 form, version = _merged_form(request, error, own, _patient(pk))
                 shown = {"stale": stale.told(error, own=own), "code": 409}
             except ValidationError as error:
