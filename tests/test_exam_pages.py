@@ -272,6 +272,43 @@ def test_undo_is_refused_when_too_late_or_changed_or_not_allowed(clerk: Client) 
     assert "This is not undone. otto changed this exam" in notice(clerk, changed)
 
 
+# --- several at once ------------------------------------------------------------------------------
+
+
+def test_afternoon_is_previewed_counted_moved_and_undone(clerk: Client) -> None:
+    first, second = booked("13:00", "13:30"), booked("14:00", "14:30")
+    booked("09:00", "09:30")
+    here = f"/move/?station={station().pk}&day=2026-11-23&after=12:00&minutes=30"
+    page = clerk.get(here).content.decode()
+    seen = re.findall(r'name="seen" value="([^"]+)"', page)[0]
+    assert "<strong>13:30</strong>" in page
+    assert "<strong>14:30</strong>" in page
+    assert "09:00" not in page
+    wrong = clerk.post(here, {"seen": seen, "count": "3"})
+    assert wrong.status_code == 422
+    response = clerk.post(here, {"seen": seen, "count": "2", "reason": "Running late"})
+    assert response.status_code == 302
+    page = clerk.get(response["Location"]).content.decode()
+    assert "2 exams are moved." in page
+    for each, time in ((first, "13:30"), (second, "14:30")):
+        each.refresh_from_db()
+        assert f"{each.start_time:%H:%M}" == time
+    response = clerk.post("/undo/", {"undo": undo_of(page), "next": "/move/"})
+    assert notice(clerk, response) == "Undone: 2 exams."
+    first.refresh_from_db()
+    assert f"{first.start_time:%H:%M}" == "13:00"
+
+
+def test_afternoon_that_somebody_changed_is_shown_again(clerk: Client) -> None:
+    shown = booked("13:00", "13:30")
+    here = f"/move/?station={station().pk}&day=2026-11-23&after=12:00&minutes=30"
+    seen = re.findall(r'name="seen" value="([^"]+)"', clerk.get(here).content.decode())[0]
+    scheduling.set_status(shown, StepStatus.ARRIVED, by=OTTO)
+    response = clerk.post(here, {"seen": seen, "count": "1"})
+    assert response.status_code == 409
+    assert "Somebody has changed these exams" in response.content.decode()
+
+
 # --- editing --------------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from django.views.generic import RedirectView
 
 from worklist.health import healthz
 from worklist.roles import needs
-from worklist.views import account, exam_edit, exams, moves, patients
+from worklist.views import account, afternoon, exam_edit, exams, moves, patients
 
 urlpatterns = [
     path("", needs()(RedirectView.as_view(pattern_name="admin:index")), name="home"),
@@ -29,6 +29,7 @@ urlpatterns = [
     path("exams/<int:pk>/move/", moves.move, name="exam-move"),
     path("exams/<int:pk>/cancel/", exams.cancel_exam, name="exam-cancel"),
     path("exams/<int:pk>/status/", exams.status, name="exam-status"),
+    path("move/", afternoon.move, name="bulk-move"),
     path("undo/", moves.take_back, name="undo"),
     # Patients
     path("patients/", patients.search, name="patients"),
