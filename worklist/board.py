@@ -413,6 +413,7 @@ def _booked(exam: Exam, station: int | None) -> slots.Booked:
         description=exam.description,
         code_id=None,
         accession_number=exam.accession_number,
+        status=exam.status,
     )
 
 
@@ -435,8 +436,7 @@ def _matches(exam: Exam, text: str, words: Sequence[str], patient: str) -> bool:
         return True
     searched = f"{patient} {values.search_words(f'{exam.accession_number} {exam.description}')}"
     return all(
-        word in searched or (born and parse_birth_date(word, today=today) == born)
-        for word in words
+        word in searched or (born and parse_birth_date(word, today=today) == born) for word in words
     )
 
 

@@ -9,7 +9,19 @@ from django.views.generic import RedirectView
 
 from worklist.health import healthz
 from worklist.roles import needs
-from worklist.views import account, audit, board, booking, paper, walk_in
+from worklist.views import (
+    account,
+    afternoon,
+    audit,
+    board,
+    booking,
+    exam_edit,
+    exams,
+    moves,
+    paper,
+    patients,
+    walk_in,
+)
 from worklist.views.setup import (
     closed_days,
     hours,
@@ -39,7 +51,19 @@ urlpatterns = [
     path("exams/new/slots/", booking.parts, name="exam-new-slots"),
     path("walk-in/", walk_in.walk_in, name="walk-in"),
     # Exams
+    path("exams/<int:pk>/", exams.page, name="exam"),
+    path("exams/<int:pk>/edit/", exam_edit.edit, name="exam-edit"),
+    path("exams/<int:pk>/move/", moves.move, name="exam-move"),
+    path("exams/<int:pk>/cancel/", exams.cancel_exam, name="exam-cancel"),
+    path("exams/<int:pk>/status/", exams.status, name="exam-status"),
+    path("move/", afternoon.move, name="bulk-move"),
+    path("undo/", moves.take_back, name="undo"),
     # Patients
+    path("patients/", patients.search, name="patients"),
+    path("patients/<int:pk>/", patients.page, name="patient"),
+    path("patients/<int:pk>/edit/", patients.edit, name="patient-edit"),
+    path("patients/<int:pk>/merge/", patients.merge_patients, name="patient-merge"),
+    path("patients/<int:pk>/unmerge/", patients.unmerge_patients, name="patient-unmerge"),
     # Set-up
     path("setup/scanners/", scanners.scanners, name="setup-scanners"),
     path("setup/scanners/new/", scanners.scanner, name="setup-scanner-new"),

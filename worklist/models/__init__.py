@@ -18,6 +18,7 @@ from worklist.models.catalogue import (
 )
 from worklist.models.counters import Counter
 from worklist.models.orders import (
+    FINAL,
     ImagingServiceRequest,
     RequestedProcedure,
     ScheduledProcedureStep,
@@ -29,6 +30,7 @@ from worklist.models.people import Patient, PatientMerge, User
 from worklist.models.submissions import FormSubmission
 
 __all__ = [
+    "FINAL",
     "ClosedDay",
     "Code",
     "Counter",

@@ -136,6 +136,10 @@ class StepStatus(models.TextChoices):
     CANCELED = "CANCELED", _("Cancelled")
 
 
+# What is over: it takes up no time on a scanner and changes no more.
+FINAL = frozenset({StepStatus.COMPLETED, StepStatus.DISCONTINUED, StepStatus.CANCELED})
+
+
 def step_statuses() -> list[tuple[str, str]]:
     return [(value, str(label)) for value, label in StepStatus.choices]
 

@@ -6,6 +6,7 @@ Raises ValidationError when a row cannot be what it is told to be.
 
 from __future__ import annotations
 
+from worklist.models import FINAL
 from worklist.scheduling.orders import (
     PlannedStep,
     place_order,
@@ -15,18 +16,26 @@ from worklist.scheduling.orders import (
     save_step,
     station_names,
 )
-from worklist.scheduling.steps import FINAL, cancel, reschedule, set_status
+from worklist.scheduling.patients import merge, resolve, unmerge
+from worklist.scheduling.steps import amend, cancel, reschedule, set_status
+from worklist.scheduling.versions import Change, StaleVersion
 
 __all__ = [
     "FINAL",
+    "Change",
     "PlannedStep",
+    "StaleVersion",
+    "amend",
     "cancel",
+    "merge",
     "place_order",
     "reschedule",
+    "resolve",
     "save_patient",
     "save_procedure",
     "save_request",
     "save_step",
     "set_status",
     "station_names",
+    "unmerge",
 ]

@@ -19,6 +19,7 @@ from worklist.models import (
     ScheduledProcedureStep,
     Station,
 )
+from worklist.scheduling.patients import resolve
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,9 @@ class PlannedStep:
     protocol_codes: tuple[Code, ...] = ()
 
 
-def save_patient(patient: Patient, *, by: Actor) -> Patient:
+def save_patient(patient: Patient, *, by: Actor, reason: str = "") -> Patient:
     """Register a patient, or amend one."""
-    return _save(patient, by=by)
+    return _save(patient, by=by, reason=reason)
 
 
 def place_order(
@@ -45,11 +46,14 @@ def place_order(
 ) -> tuple[ScheduledProcedureStep, ...]:
     """Book a procedure and its steps; the request, and its patient, may be new or known.
 
-    Identifiers that are missing are made. The steps are signed with the reason, if any.
+    Identifiers that are missing are made. An order for a merged patient is the survivor's. The
+    steps are signed with the reason, if any.
     """
     with transaction.atomic():
         if request.patient._state.adding:
             request.patient = save_patient(request.patient, by=by)
+        else:
+            request.patient = resolve(request.patient, for_booking=True)
         if request._state.adding:
             save_request(request, by=by)
         procedure.request = request
@@ -66,14 +70,18 @@ def place_order(
         return tuple(planned.step for planned in steps)
 
 
-def save_request(request: ImagingServiceRequest, *, by: Actor) -> ImagingServiceRequest:
+def save_request(
+    request: ImagingServiceRequest, *, by: Actor, reason: str = ""
+) -> ImagingServiceRequest:
     """Enter a request, or amend one."""
-    return _save(request, by=by)
+    return _save(request, by=by, reason=reason)
 
 
-def save_procedure(procedure: RequestedProcedure, *, by: Actor) -> RequestedProcedure:
+def save_procedure(
+    procedure: RequestedProcedure, *, by: Actor, reason: str = ""
+) -> RequestedProcedure:
     """Add a procedure to its request, or amend one."""
-    return _save(procedure, by=by)
+    return _save(procedure, by=by, reason=reason)
 
 
 def save_step(

@@ -14,6 +14,7 @@ from typing import Any
 from django.db.models import Q
 
 from worklist.models import (
+    FINAL,
     ClosedDay,
     OpeningTime,
     ProcedureType,
@@ -21,7 +22,6 @@ from worklist.models import (
     Station,
     StepStation,
 )
-from worklist.scheduling.steps import FINAL
 
 USUAL_MINUTES = 30
 # Exams start at these minutes.
@@ -29,7 +29,7 @@ GRID = 5
 # How far ahead a free slot is looked for, in days.
 _AHEAD = 21
 # Where no opening hours are set, nobody is asked to come in the middle of the night.
-_MORNING = dt.time(7)
+MORNING = dt.time(7)
 _DAY = dt.timedelta(days=1)
 
 
@@ -214,7 +214,7 @@ def _by_day(each: StationDay) -> StationDay:
     """The day as exams are proposed on it: from the morning on."""
     if each.station.opening_hours_id is not None or not each.open:
         return each
-    night = Span(dt.datetime.combine(each.day, dt.time()), dt.datetime.combine(each.day, _MORNING))
+    night = Span(dt.datetime.combine(each.day, dt.time()), dt.datetime.combine(each.day, MORNING))
     spans = tuple(part for span in each.open for part in _without(span, night))
     return StationDay(each.station, each.day, spans, each.closed, each.booked)
 

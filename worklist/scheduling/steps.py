@@ -1,19 +1,42 @@
-"""What happens to a step that is booked: it moves, is canceled, goes from status to status."""
+"""What happens to a step that is booked: it moves, is canceled, goes from status to status.
+
+A person's call carries the version that the person saw, and keeps to the rules of people;
+a program's call without one is taken as it is.
+Raises StaleVersion, ConflictsFound, ValidationError.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils.translation import gettext as _
 
+from worklist.audit import trail
 from worklist.audit.trail import Actor
-from worklist.models import ScheduledProcedureStep, Station, StepStatus
-from worklist.scheduling.orders import save_step, station_names
+from worklist.models import (
+    FINAL,
+    ProcedureType,
+    RequestedProcedure,
+    ScheduledProcedureStep,
+    Station,
+    StepStatus,
+)
+from worklist.scheduling import conflicts, slots
+from worklist.scheduling.conflicts import Proposal
+from worklist.scheduling.orders import save_procedure, save_request, save_step, station_names
+from worklist.scheduling.versions import locked
 
-FINAL = frozenset({StepStatus.COMPLETED, StepStatus.DISCONTINUED, StepStatus.CANCELED})
+# The way of an exam. People may leave out a stop until it has started.
+_WAY = (StepStatus.SCHEDULED, StepStatus.ARRIVED, StepStatus.READY, StepStatus.STARTED)
+BEFORE_START = frozenset(_WAY[:3])
+UNDER_WAY = frozenset({StepStatus.STARTED, StepStatus.DEPARTED})
+_ENDS = (StepStatus.COMPLETED, StepStatus.DISCONTINUED)
+URGENT = "STAT"
+
+# --- moving ---------------------------------------------------------------------------------------
 
 
 def reschedule(
@@ -22,46 +45,199 @@ def reschedule(
     *,
     stations: Sequence[Station] | None = None,
     by: Actor,
+    version: int | None = None,
+    accepted: Collection[str] | None = None,
+    reason: str = "",
+    may_override: bool = False,
 ) -> ScheduledProcedureStep:
     """Move a step to this wall-clock time of the site, and to these stations if any are given.
 
-    An end that is known moves along. A step that is over stays where it is.
+    An end that is known moves along. A step that is over stays where it is. `accepted` are the
+    fingerprints of the conflicts that a person has seen; None asks for none.
     """
     with transaction.atomic():
-        step = _locked(step)
+        if accepted is not None:
+            # Stations and patients wait for each other before steps do, as when booking.
+            planned = proposals(step, start, stations=stations, may_override=may_override)
+            conflicts.hold(
+                [each.station for each in planned],
+                [each.patient for each in planned if each.patient],
+            )
+        step = locked(step, version=version)
         _refuse_if_final(step)
-        if step.end_date and step.end_time:
-            booked = dt.datetime.combine(step.start_date, step.start_time)
-            end = dt.datetime.combine(step.end_date, step.end_time) + (start - booked)
-            step.end_date, step.end_time = end.date(), end.time()
-        elif step.end_date:
-            step.end_date += start.date() - step.start_date
-        step.start_date, step.start_time = start.date(), start.time()
+        if accepted is not None:
+            settled = conflicts.settle(
+                proposals(step, start, stations=stations, may_override=may_override),
+                accepted=frozenset(accepted),
+                reason=reason,
+            )
+            reason = reason or settled
+        move(step, start)
         if stations is not None:
             step.station_names = station_names(stations)
-        return save_step(step, stations=stations, by=by)
+        return save_step(step, stations=stations, by=by, reason=reason)
 
 
-def cancel(step: ScheduledProcedureStep, *, by: Actor) -> ScheduledProcedureStep:
+def move(step: ScheduledProcedureStep, start: dt.datetime) -> None:
+    """Set another start; an end that is known moves along. Nothing is saved."""
+    if step.end_date and step.end_time:
+        booked = dt.datetime.combine(step.start_date, step.start_time)
+        end = dt.datetime.combine(step.end_date, step.end_time) + (start - booked)
+        step.end_date, step.end_time = end.date(), end.time()
+    elif step.end_date:
+        step.end_date += start.date() - step.start_date
+    step.start_date, step.start_time = start.date(), start.time()
+
+
+def proposals(
+    step: ScheduledProcedureStep,
+    start: dt.datetime,
+    *,
+    stations: Sequence[Station] | None = None,
+    may_override: bool = False,
+    ignoring: Collection[int] = (),
+) -> list[Proposal]:
+    """What a move asks of each station; of the patient, once. `ignoring` are moved with it."""
+    procedure = step.requested_procedure
+    if stations is None:
+        stations = stations_of(step)
+    kind = kind_of(step)
+    return [
+        Proposal(
+            patient=None if number else procedure.request.patient,
+            station=station,
+            start=start,
+            minutes=minutes_of(step, kind),
+            modality=step.modality,
+            procedure_type=kind,
+            ignoring=frozenset({step.pk, *ignoring}),
+            is_emergency=procedure.priority == URGENT,
+            may_override=may_override,
+        )
+        for number, station in enumerate(stations)
+    ]
+
+
+def stations_of(step: ScheduledProcedureStep) -> list[Station]:
+    """The stations of a step, the first first."""
+    return [each for each in trail.ordered(step, "stations") if isinstance(each, Station)]
+
+
+def kind_of(step: ScheduledProcedureStep) -> ProcedureType | None:
+    """The entry of the catalogue that this was booked from, as far as can be told."""
+    procedure = step.requested_procedure
+    entries = ProcedureType.objects.filter(modality=step.modality)
+    if procedure.code_id:
+        return entries.filter(requested_procedure_code=procedure.code_id).first()
+    return entries.filter(description=procedure.description).first()
+
+
+def minutes_of(step: ScheduledProcedureStep, kind: ProcedureType | None) -> int:
+    """How long a step lasts; one that came without an end lasts as the catalogue says."""
+    if step.end_time is None:
+        return kind.minutes if kind else slots.USUAL_MINUTES
+    start = dt.datetime.combine(step.start_date, step.start_time)
+    end = dt.datetime.combine(step.end_date or step.start_date, step.end_time)
+    return max(1, int((end - start).total_seconds() // 60))
+
+
+# --- status ---------------------------------------------------------------------------------------
+
+
+def cancel(
+    step: ScheduledProcedureStep, *, by: Actor, version: int | None = None, reason: str = ""
+) -> ScheduledProcedureStep:
     """Take a step off the worklist for good. A step that is over is not canceled any more."""
     with transaction.atomic():
-        _refuse_if_final(_locked(step))
-        return set_status(step, StepStatus.CANCELED, by=by)
+        step = locked(step, version=version)
+        _refuse_if_final(step)
+        if version is not None and step.status in UNDER_WAY:
+            raise ValidationError(_("This exam has started: set it to Stopped instead."))
+        step.status = StepStatus.CANCELED
+        return save_step(step, by=by, reason=reason)
 
 
 def set_status(
-    step: ScheduledProcedureStep, status: StepStatus, *, by: Actor
+    step: ScheduledProcedureStep,
+    status: StepStatus,
+    *,
+    by: Actor,
+    version: int | None = None,
+    may_step_back: bool = False,
+    reason: str = "",
 ) -> ScheduledProcedureStep:
-    """Say how far a step is. Any status may follow any other: people also correct themselves."""
+    """Say how far a step is.
+
+    A person goes forward, or, who may, one step back with a reason; a program sets any status.
+    """
     with transaction.atomic():
-        step = _locked(step)
+        step = locked(step, version=version)
+        if version is not None and step.status != status:
+            _refuse_unless_next(step, status, may_step_back=may_step_back, reason=reason)
         step.status = status
-        return save_step(step, by=by)
+        return save_step(step, by=by, reason=reason)
 
 
-def _locked(step: ScheduledProcedureStep) -> ScheduledProcedureStep:
-    """The step as it stands now, ours until the transaction ends."""
-    return ScheduledProcedureStep.objects.select_for_update().get(pk=step.pk)
+def forward(status: str) -> tuple[StepStatus, ...]:
+    """What people may set after this status; canceling is a matter of its own."""
+    if status in UNDER_WAY:
+        return _ENDS
+    if status in BEFORE_START:
+        return _WAY[_WAY.index(StepStatus(status)) + 1 :]
+    return ()
+
+
+def back(status: str) -> StepStatus | None:
+    """The status one step before this one, if there is one."""
+    if status in _ENDS:
+        return StepStatus.STARTED
+    if status in _WAY[1:]:
+        return _WAY[_WAY.index(StepStatus(status)) - 1]
+    return None
+
+
+def _refuse_unless_next(
+    step: ScheduledProcedureStep, status: StepStatus, *, may_step_back: bool, reason: str
+) -> None:
+    if status in forward(step.status):
+        return
+    told = {"now": _label(step.status), "wanted": status.label}
+    if status != back(step.status):
+        raise ValidationError(_("An exam that is %(now)s cannot be set to %(wanted)s.") % told)
+    if not may_step_back:
+        raise ValidationError(
+            _("Only a supervisor can set this exam back from %(now)s to %(wanted)s.") % told
+        )
+    if not reason.strip():
+        raise ValidationError(_("Say why the exam goes back from %(now)s to %(wanted)s.") % told)
+
+
+# --- amending -------------------------------------------------------------------------------------
+
+
+def amend(
+    step: ScheduledProcedureStep,
+    procedure: RequestedProcedure,
+    *,
+    by: Actor,
+    versions: tuple[int, int, int],
+    reason: str = "",
+) -> ScheduledProcedureStep:
+    """Save what a person has changed in a step, its procedure and its request, which hold it.
+
+    `versions` are those of the three, as the person saw them.
+    """
+    request = procedure.request
+    with transaction.atomic():
+        for row, version in zip((step, procedure, request), versions, strict=True):
+            locked(row, version=version)
+        save_request(request, by=by, reason=reason)
+        save_procedure(procedure, by=by, reason=reason)
+        return save_step(step, by=by, reason=reason)
+
+
+def _label(status: str) -> str:
+    return str(dict(StepStatus.choices).get(status, status))
 
 
 def _refuse_if_final(step: ScheduledProcedureStep) -> None:

@@ -36,6 +36,18 @@ def person_text(name: str) -> str:
 
 
 @register.filter
+def several(value: str) -> str:
+    """The values of a column that holds several."""
+    return ", ".join(values.split(value))
+
+
+@register.filter
+def several_persons(value: str) -> SafeString:
+    """The names of a column that holds several."""
+    return format_html_join("; ", "{}", ((person(name),) for name in values.split(value)))
+
+
+@register.filter
 def day(value: dt.date | None) -> str:
     """A date in the language of the screen, its month in letters: 12 Apr 1979."""
     return date_format(value) if value else ""

@@ -29,6 +29,7 @@ NAVIGATION: tuple[Place, ...] = (
     Place("today", _("Today"), "worklist.view_scheduledprocedurestep"),
     Place("exam-new", _("Schedule"), "worklist.schedule_exam"),
     Place("walk-in", _("Walk-in"), "worklist.schedule_exam"),
+    Place("patients", _("Patients"), "worklist.view_patient", also=("patient",)),
     Place(
         "setup-scanners",
         _("Scanners"),

@@ -1,0 +1,483 @@
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from tests.cast import actor, patient, station, step
+from tests.test_conflicts import MONDAY, NOW, booked
+from tests.test_roles import signed_in
+from worklist import clock, scheduling
+from worklist.audit.models import AuditEvent
+from worklist.audit.trail import Actor
+from worklist.models import Patient, PatientMerge, StepStatus
+
+pytestmark = pytest.mark.django_db
+OTTO = Actor("otto")
+
+
+@pytest.fixture(autouse=True)
+def stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "now", lambda: NOW)
+
+
+@pytest.fixture
+def clerk() -> Client:
+    return signed_in("Clerk")
+
+
+@pytest.fixture
+def supervisor() -> Client:
+    return signed_in("Supervisor")
+
+
+def last() -> AuditEvent:
+    event = AuditEvent.objects.first()
+    assert event is not None
+    return event
+
+
+def notice(client: Client, response: Any) -> str:
+    """What the next page says."""
+    page = client.get(response["Location"]).content.decode()
+    found = re.search(r'<div class="notice.*?<p>(.*?)</p>', page, re.S)
+    assert found, page
+    return found.group(1)
+
+
+def undo_of(page: str) -> str:
+    found = re.search(r'name="undo" value="([^"]+)"', page)
+    assert found, page
+    return found.group(1)
+
+
+# --- the exam's page ------------------------------------------------------------------------------
+
+
+def test_exam_page_shows_the_patient_the_exams_and_the_history_in_words(clerk: Client) -> None:
+    shown = booked(
+        "10:00",
+        "10:30",
+        PatientName="Rossi^Paolo",
+        PatientID="P1008",
+        Allergies="Iodine\\Latex",
+        RequestedProcedureDescription="CT head",
+    )
+    booked("12:00", "12:30", PatientID="P1008", ScheduledProcedureStepStatus="CANCELED")
+    patient("P2231", "Rossi^Paola")
+    scheduling.set_status(shown, StepStatus.ARRIVED, by=actor)
+    scheduling.reschedule(
+        shown, dt.datetime(2026, 11, 23, 11), by=actor, reason="Emergency came in"
+    )
+    page = clerk.get(f"/exams/{shown.pk}/").content.decode()
+    for text in (
+        "<bdi>ROSSI, Paolo</bdi>",
+        "Iodine, Latex",
+        "ROSSI, Paola",
+        "1 cancelled exam",
+        "time: 10:00 → 11:00",
+        "status: Scheduled → Arrived",
+        "Emergency came in",
+    ):
+        assert text in page, text
+    assert last().action == "view"
+    assert last().object_label == "Rossi^Paolo (P1008)"
+
+
+def test_reasons_of_ours_are_told_in_the_language_of_the_screen(clerk: Client) -> None:
+    from worklist import history
+
+    shown = booked("10:00", "10:30")
+    scheduling.cancel(shown, by=actor, reason="Booked by mistake")
+    assert history.of(shown)[0].reason == "Booked by mistake"
+    assert history.of(shown)[0].what == "Cancelled"
+
+
+@pytest.mark.parametrize("path", ["exams", "patients"])
+def test_pages_ask_a_fixed_number_of_statements(clerk: Client, path: str) -> None:
+    shown = booked("10:00", "10:30", PatientID="P1")
+    anna = shown.requested_procedure.request.patient
+    address = f"/{path}/{shown.pk if path == 'exams' else anna.pk}/"
+
+    def statements() -> int:
+        with CaptureQueriesContext(connection) as queries:
+            assert clerk.get(address).status_code == 200
+        return len(queries)
+
+    # The first page of a session writes the session, too.
+    clerk.get("/patients/")
+    scheduling.reschedule(shown, dt.datetime(2026, 11, 23, 12), by=actor)
+    anna.weight = "70"
+    scheduling.save_patient(anna, by=actor)
+    few = statements()
+    for minute in range(20):
+        booked("12:00", "12:30", PatientID="P1")
+        scheduling.reschedule(shown, dt.datetime(2026, 11, 23, 11, minute), by=actor)
+        patient(f"S{minute}", "Müller^Anna")
+    assert statements() == few == 13
+
+
+# --- status ---------------------------------------------------------------------------------------
+
+
+def test_status_goes_forward_and_is_undone(clerk: Client) -> None:
+    shown = booked("10:00", "10:30")
+    response = clerk.post(
+        f"/exams/{shown.pk}/status/", {"status": "ARRIVED", "version": 1, "next": "/patients/"}
+    )
+    assert response["Location"] == "/patients/"
+    page = clerk.get("/patients/").content.decode()
+    assert "MÜLLER, Anna: Arrived." in page
+    clerk.post("/undo/", {"undo": undo_of(page), "next": "/patients/"})
+    shown.refresh_from_db()
+    assert shown.status == "SCHEDULED"
+
+
+def test_status_on_an_old_version_is_told(clerk: Client) -> None:
+    shown = booked("10:00", "10:30")
+    scheduling.set_status(shown, StepStatus.READY, by=OTTO)
+    response = clerk.post(f"/exams/{shown.pk}/status/", {"status": "ARRIVED", "version": 1})
+    assert response.status_code == 409
+    assert "otto changed this exam 0 seconds ago (status Scheduled → Ready)" in (
+        response.content.decode()
+    )
+    shown.refresh_from_db()
+    assert shown.status == "READY"
+
+
+def test_step_back_is_the_supervisors_with_a_reason(clerk: Client, supervisor: Client) -> None:
+    shown = booked("10:00", "10:30", ScheduledProcedureStepStatus="STARTED")
+    data = {"status": "READY", "version": 1, "reason": "Wrong row"}
+    assert clerk.post(f"/exams/{shown.pk}/status/", data).status_code == 422
+    without = {**data, "reason": ""}
+    assert supervisor.post(f"/exams/{shown.pk}/status/", without).status_code == 422
+    assert supervisor.post(f"/exams/{shown.pk}/status/", data).status_code == 302
+    assert last().reason == "Wrong row"
+
+
+def test_form_without_a_version_saves_nothing(clerk: Client) -> None:
+    shown = booked("10:00", "10:30")
+    for path, data in (("status", {"status": "ARRIVED"}), ("cancel", {"why": "Equipment"})):
+        assert clerk.post(f"/exams/{shown.pk}/{path}/", data).status_code == 409
+    shown.refresh_from_db()
+    assert shown.version == 1
+
+
+# --- cancelling -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        ({"why": "Equipment"}, "Equipment"),
+        ({"why": "other", "other": "Ward is closed"}, "Ward is closed"),
+        ({"why": "other", "other": " "}, None),
+        ({}, None),
+    ],
+)
+def test_cancel_takes_a_reason(clerk: Client, data: dict[str, str], reason: str | None) -> None:
+    shown = booked("10:00", "10:30")
+    response = clerk.post(f"/exams/{shown.pk}/cancel/", {**data, "version": 1})
+    shown.refresh_from_db()
+    if reason is None:
+        assert (response.status_code, shown.status) == (422, "SCHEDULED")
+    else:
+        assert (response.status_code, shown.status) == (302, "CANCELED")
+        assert last().reason == reason
+
+
+# --- moving ---------------------------------------------------------------------------------------
+
+
+def move(client: Client, pk: int, **more: Any) -> Any:
+    usual = {"station": station().pk, "day": "2026-11-23", "time": "14:00", "version": 1}
+    return client.post(f"/exams/{pk}/move/", {**usual, **more})
+
+
+def test_move_and_undo(clerk: Client) -> None:
+    station("CT1", "CT 1")
+    shown = booked("10:00", "10:30", RequestedProcedureDescription="CT head")
+    response = move(clerk, shown.pk, reason="Ward asked for it")
+    page = clerk.get(response["Location"]).content.decode()
+    assert "CT head of MÜLLER, Anna is now at 23 Nov 2026 14:00, CT 1." in page
+    assert "14:00–14:30" in page
+    clerk.post("/undo/", {"undo": undo_of(page), "next": f"/exams/{shown.pk}/"})
+    shown.refresh_from_db()
+    assert f"{shown.start_time:%H:%M}" == "10:00"
+
+
+def test_free_time_is_one_button(clerk: Client) -> None:
+    shown = booked("10:00", "10:30")
+    booked("11:00", "12:00")
+    page = clerk.get(f"/exams/{shown.pk}/move/").content.decode()
+    slots = re.findall(r'name="slot" value="([^"]+)"', page)
+    assert slots[0] == "2026-11-23T12:00"
+    assert move(clerk, shown.pk, slot=slots[0]).status_code == 302
+    shown.refresh_from_db()
+    assert f"{shown.start_time:%H:%M}" == "12:00"
+
+
+def test_looking_for_free_times_moves_nothing(clerk: Client) -> None:
+    shown = booked("10:00", "10:30")
+    page = move(clerk, shown.pk, look="next", reason="Typed").content.decode()
+    assert 'value="2026-11-24T07:00"' in page
+    assert 'value="Typed"' in page
+    shown.refresh_from_db()
+    assert shown.version == 1
+
+
+def test_conflict_is_asked_about_and_accepted_with_a_reason(clerk: Client) -> None:
+    shown = booked("10:00", "10:30")
+    booked("14:00", "14:30", PatientName="Müller^Jürgen")
+    response = move(clerk, shown.pk)
+    page = response.content.decode()
+    assert response.status_code == 422
+    assert "14:00–14:30 overlaps MÜLLER, Jürgen 14:00–14:30" in page
+    accept = re.findall(r'name="accept" value="([^"]+)"', page)
+    assert move(clerk, shown.pk, accept=accept, reason="Short").status_code == 422
+    without = move(clerk, shown.pk, accept=accept, anyway="1")
+    assert "Say why it is moved all the same." in without.content.decode()
+    accepted = move(clerk, shown.pk, accept=accept, anyway="1", reason="Both are short")
+    assert accepted.status_code == 302
+    assert last().reason == "Both are short"
+
+
+def test_move_on_an_old_version_shows_both_values(clerk: Client) -> None:
+    shown = booked("10:00", "10:30")
+    scheduling.reschedule(shown, dt.datetime(2026, 11, 23, 10, 30), by=OTTO)
+    response = move(clerk, shown.pk)
+    page = response.content.decode()
+    assert response.status_code == 409
+    assert "otto changed this exam 0 seconds ago (time 10:00 → 10:30" in page
+    assert re.search(r"time</th><td>10:00</td><td><strong>10:30</strong></td><td>14:00", page)
+    assert 'name="version" value="2"' in page
+    assert move(clerk, shown.pk, version=2).status_code == 302
+
+
+def test_undo_is_refused_when_too_late_or_changed_or_not_allowed(clerk: Client) -> None:
+    shown = booked("10:00", "10:30")
+    response = move(clerk, shown.pk)
+    token = undo_of(clerk.get(response["Location"]).content.decode())
+    auditor = signed_in("Auditor")
+    assert auditor.post("/undo/", {"undo": token}).status_code == 403
+    late = clerk.post("/undo/", {"undo": "nonsense", "next": "/patients/"})
+    assert "too late" in notice(clerk, late)
+    scheduling.set_status(shown, StepStatus.ARRIVED, by=OTTO)
+    changed = clerk.post("/undo/", {"undo": token, "next": "/patients/"})
+    assert "This is not undone. otto changed this exam" in notice(clerk, changed)
+
+
+# --- several at once ------------------------------------------------------------------------------
+
+
+def test_afternoon_is_previewed_counted_moved_and_undone(clerk: Client) -> None:
+    first, second = booked("13:00", "13:30"), booked("14:00", "14:30")
+    booked("09:00", "09:30")
+    here = f"/move/?station={station().pk}&day=2026-11-23&after=12:00&minutes=30"
+    page = clerk.get(here).content.decode()
+    seen = re.findall(r'name="seen" value="([^"]+)"', page)[0]
+    assert "<strong>13:30</strong>" in page
+    assert "<strong>14:30</strong>" in page
+    assert "09:00" not in page
+    wrong = clerk.post(here, {"seen": seen, "count": "3"})
+    assert wrong.status_code == 422
+    response = clerk.post(here, {"seen": seen, "count": "2", "reason": "Running late"})
+    assert response.status_code == 302
+    page = clerk.get(response["Location"]).content.decode()
+    assert "2 exams are moved." in page
+    for each, time in ((first, "13:30"), (second, "14:30")):
+        each.refresh_from_db()
+        assert f"{each.start_time:%H:%M}" == time
+    response = clerk.post("/undo/", {"undo": undo_of(page), "next": "/move/"})
+    assert notice(clerk, response) == "Undone: 2 exams."
+    first.refresh_from_db()
+    assert f"{first.start_time:%H:%M}" == "13:00"
+
+
+def test_afternoon_that_somebody_changed_is_shown_again(clerk: Client) -> None:
+    shown = booked("13:00", "13:30")
+    here = f"/move/?station={station().pk}&day=2026-11-23&after=12:00&minutes=30"
+    seen = re.findall(r'name="seen" value="([^"]+)"', clerk.get(here).content.decode())[0]
+    scheduling.set_status(shown, StepStatus.ARRIVED, by=OTTO)
+    response = clerk.post(here, {"seen": seen, "count": "1"})
+    assert response.status_code == 409
+    assert "Somebody has changed these exams" in response.content.decode()
+
+
+# --- editing --------------------------------------------------------------------------------------
+
+
+def edit(client: Client, pk: int, *, versions: str = "1-1-1", **more: Any) -> Any:
+    return client.post(
+        f"/exams/{pk}/edit/", {"versions": versions, "procedure-priority": "ROUTINE", **more}
+    )
+
+
+def test_edit_saves_names_without_carets(clerk: Client) -> None:
+    shown = booked("10:00", "10:30")
+    response = edit(
+        clerk,
+        shown.pk,
+        **{"step-performing_physician": "Smith, John", "order-patient_location": "Ward 3"},
+    )
+    assert response.status_code == 302
+    shown.refresh_from_db()
+    assert shown.performing_physician == "Smith^John"
+    assert shown.requested_procedure.request.patient_location == "Ward 3"
+    page = clerk.get(f"/exams/{shown.pk}/edit/").content.decode()
+    assert 'value="Smith, John"' in page
+
+
+def test_name_that_nobody_touched_keeps_its_parts_and_scripts(clerk: Client) -> None:
+    whole = "Yamada^Tarou^^Dr.=山田^太郎"
+    shown = booked("10:00", "10:30", ScheduledPerformingPhysicianName=whole)
+    edit(clerk, shown.pk, **{"step-performing_physician": "Yamada, Dr. Tarou"})
+    shown.refresh_from_db()
+    assert shown.performing_physician == whole
+
+
+def test_caret_in_a_name_is_told_at_its_field(clerk: Client) -> None:
+    shown = booked("10:00", "10:30")
+    response = edit(clerk, shown.pk, **{"step-performing_physician": "Smith^John"})
+    assert response.status_code == 422
+    assert "Remove &#x27;^&#x27;" in response.content.decode()
+
+
+def test_edit_on_an_old_version_loses_nothing_of_either(clerk: Client) -> None:
+    shown = booked("10:00", "10:30", CommentsOnTheScheduledProcedureStep="old")
+    shown.comments = "theirs"
+    shown.performing_physician = "Weber^Eva"
+    scheduling.save_step(shown, by=OTTO)
+    mine = {"step-comments": "mine", "step-performing_physician": "", "order-admission_id": "ADM7"}
+    response = edit(clerk, shown.pk, **mine)
+    page = response.content.decode()
+    assert response.status_code == 409
+    assert re.search(r"comments</th><td>old</td><td><strong>theirs</strong></td><td>mine", page)
+    # What this person has not touched is now what the other has saved; the rest stays as typed.
+    assert 'value="Weber, Eva"' in page
+    assert 'value="ADM7"' in page
+    assert ">\nmine</textarea>" in page
+    assert 'name="versions" value="2-1-1"' in page
+
+
+# --- patients -------------------------------------------------------------------------------------
+
+
+def test_patients_are_found_and_the_look_is_signed(clerk: Client) -> None:
+    patient("P1", "Łukasiewicz^Jan")
+    patient("P2", "Meier^Anna")
+    page = clerk.get("/patients/?q=lukas").content.decode()
+    assert "ŁUKASIEWICZ" in page
+    assert "MEIER" not in page
+    assert last().action == "view"
+    assert "Nobody is found" in clerk.get("/patients/?q=nobody").content.decode()
+
+
+def test_unknown_patients_are_listed(clerk: Client) -> None:
+    patient("E26-0001", "UNKNOWN^MALE^23NOV1042", is_unknown=True)
+    patient("P2", "Meier^Anna")
+    page = clerk.get("/patients/?unknown=1").content.decode()
+    assert "E26-0001" in page
+    assert "MEIER" not in page
+
+
+PATIENT = {
+    "family": "Müller",
+    "given": "Anna",
+    "birth_date": "1962-03-14",
+    "sex": "F",
+    "patient_id": "P1",
+    "version": 1,
+}
+
+
+def test_patient_is_edited_in_parts_and_told_what_scanners_will_show(clerk: Client) -> None:
+    anna = patient(name="Müller^Anna=山田^太郎^M")
+    booked("10:00", "10:30", PatientID="P1")
+    booked("12:00", "12:30", PatientID="P1", ScheduledProcedureStepStatus="STARTED")
+    page = clerk.get(f"/patients/{anna.pk}/edit/").content.decode()
+    assert "1 open exam will show the change" in page
+    assert "1 exam has started" in page
+    data = {**PATIENT, "family": "Meier", "title": "Dr.", "ideographic_family": "山田"}
+    data |= {"ideographic_given": "花子", "allergies": "Iodine\nLatex"}
+    assert clerk.post(f"/patients/{anna.pk}/edit/", data).status_code == 302
+    anna.refresh_from_db()
+    assert anna.name == "Meier^Anna^^Dr.=山田^花子^M"
+    assert anna.allergies == "Iodine\\Latex"
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"family": "Mül^ler"}, "Remove"),
+        ({"family": ""}, "required"),
+        ({"birth_date": "2030-01-01"}, "in the future"),
+        ({"birth_date": "1850-01-01"}, "130 years"),
+        ({"family": "x" * 40, "given": "y" * 40}, "limit is 64"),
+        ({"patient_id": "P2"}, "there already"),
+    ],
+)
+def test_what_is_wrong_with_a_patient_is_told(
+    clerk: Client, changes: dict[str, str], told: str
+) -> None:
+    anna = patient()
+    patient("P2")
+    response = clerk.post(f"/patients/{anna.pk}/edit/", {**PATIENT, **changes})
+    assert response.status_code == 422
+    assert told in response.content.decode()
+
+
+def test_patient_on_an_old_version_loses_nothing_of_either(clerk: Client) -> None:
+    anna = patient(allergies="Latex")
+    anna.name, anna.weight = "Meier^Anna", "70"
+    scheduling.save_patient(anna, by=OTTO)
+    data = {**PATIENT, "birth_date": "", "sex": "", "weight": ""}
+    data["allergies"] = "Latex\nIodine"
+    response = clerk.post(f"/patients/{anna.pk}/edit/", data)
+    page = response.content.decode()
+    assert response.status_code == 409
+    assert "otto changed this patient" in page
+    assert 'value="Meier"' in page
+    assert 'value="70"' in page
+    assert "Latex\nIodine</textarea>" in page
+
+
+def test_merge_takes_the_survivors_id_typed_and_is_taken_back(supervisor: Client) -> None:
+    anna, other = patient("P1"), patient("P2", "Mueller^Anna")
+    booked("10:00", "10:30", PatientID="P2")
+    assert "MUELLER" in supervisor.get(f"/patients/{anna.pk}/merge/?q=mueller").content.decode()
+    page = supervisor.get(f"/patients/{anna.pk}/merge/?with={other.pk}").content.decode()
+    assert "MUELLER, Anna" in page
+    data = {
+        "with": other.pk,
+        "survivor": anna.pk,
+        f"version_{anna.pk}": 1,
+        f"version_{other.pk}": 1,
+        "confirm": "P2",
+    }
+    assert supervisor.post(f"/patients/{anna.pk}/merge/", data).status_code == 422
+    done = supervisor.post(f"/patients/{anna.pk}/merge/", {**data, "confirm": "P1"})
+    assert done["Location"] == f"/patients/{anna.pk}/"
+    assert "Merged from" in supervisor.get(f"/patients/{anna.pk}/").content.decode()
+    assert "was merged into" in supervisor.get(f"/patients/{other.pk}/").content.decode()
+    merge = PatientMerge.objects.get()
+    back = supervisor.post(f"/patients/{anna.pk}/unmerge/", {"merge": merge.pk})
+    assert back.status_code == 302
+    other.refresh_from_db()
+    assert other.merged_into is None
+
+
+def test_clerks_do_not_merge_and_auditors_see_no_patient(clerk: Client) -> None:
+    anna = patient()
+    assert clerk.get(f"/patients/{anna.pk}/merge/").status_code == 403
+    auditor = signed_in("Auditor")
+    shown = step()
+    for path in (f"/patients/{anna.pk}/", "/patients/", f"/exams/{shown.pk}/"):
+        assert auditor.get(path).status_code == 403
+    assert Patient.objects.count() == 2
+    assert dt.date(2026, 11, 23) == MONDAY

@@ -1,0 +1,161 @@
+"""Taking back what was just done: a signed token holds what it was, and the version that it became.
+
+Taking back is a write like any other, with an event of its own in the trail.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from django.core import signing
+from django.db import transaction
+from django.utils.translation import gettext_noop
+
+from worklist.audit.trail import Actor
+from worklist.models import ScheduledProcedureStep, Station, StepStatus
+from worklist.scheduling import conflicts, steps
+from worklist.scheduling.conflicts import Conflict
+from worklist.scheduling.orders import save_step
+from worklist.scheduling.versions import locked
+
+# Seconds for which a token holds: longer than the offer stands, since not every page hides it.
+LASTS = 10 * 60
+TAKEN_BACK = gettext_noop("Taken back")
+BY_MISTAKE = gettext_noop("Booked by mistake")
+
+Kind = Literal["move", "cancel", "status", "booking"]
+_KINDS = ("move", "cancel", "status", "booking")
+
+
+class TooLate(Exception):
+    """The token is too old, or is none of ours."""
+
+
+@dataclass(frozen=True)
+class Former:
+    """A step as it was before a change."""
+
+    pk: int
+    start: str
+    end: tuple[str, str]
+    stations: tuple[int, ...]
+    station_names: str
+    status: str
+
+    @classmethod
+    def of(cls, step: ScheduledProcedureStep) -> Former:
+        return cls(
+            step.pk,
+            f"{step.start_date.isoformat()}T{step.start_time.isoformat()}",
+            (
+                step.end_date.isoformat() if step.end_date else "",
+                step.end_time.isoformat() if step.end_time else "",
+            ),
+            tuple(station.pk for station in steps.stations_of(step)),
+            step.station_names,
+            step.status,
+        )
+
+
+@dataclass(frozen=True)
+class Token:
+    """What is to be taken back: of each step, what it was and the version that the change made."""
+
+    kind: Kind
+    formers: tuple[tuple[Former, int], ...]
+
+
+def of(kind: Kind, changed: Sequence[tuple[Former, ScheduledProcedureStep]]) -> str:
+    """The token that takes back these changes: each step as it was, and as it was saved."""
+    rows = [
+        (
+            former.pk,
+            saved.version,
+            former.start,
+            former.end,
+            former.stations,
+            former.station_names,
+            former.status,
+        )
+        for former, saved in changed
+    ]
+    return signing.dumps([kind, rows], salt=__name__, compress=True)
+
+
+def of_booking(booked: Sequence[ScheduledProcedureStep]) -> str:
+    """The token that takes back a booking: what was booked by mistake is canceled."""
+    return of("booking", [(Former.of(step), step) for step in booked])
+
+
+def read(token: str) -> Token:
+    """What this token takes back. Raises TooLate."""
+    try:
+        kind, rows = signing.loads(token, salt=__name__, max_age=LASTS)
+    except signing.BadSignature:
+        raise TooLate from None
+    assert kind in _KINDS
+    return Token(kind, tuple(_former(row) for row in rows))
+
+
+def _former(row: Sequence[Any]) -> tuple[Former, int]:
+    pk, version, start, end, stations, station_names, status = row
+    former = Former(pk, start, (end[0], end[1]), tuple(stations), station_names, status)
+    return former, version
+
+
+def take_back(
+    token: Token, *, by: Actor
+) -> tuple[tuple[ScheduledProcedureStep, ...], tuple[Conflict, ...]]:
+    """Make every step again what it was; answer them, and where they overlap with others now.
+
+    All of them or none. Raises StaleVersion when somebody has changed one since.
+    """
+    with transaction.atomic():
+        if token.kind == "booking":
+            return tuple(_canceled(former, version, by) for former, version in token.formers), ()
+        at = Station.objects.in_bulk({pk for former, _ in token.formers for pk in former.stations})
+        if token.kind == "move":
+            conflicts.hold(at.values(), [])
+        in_order = sorted(token.formers, key=lambda each: each[0].pk)
+        back = [_restored(former, version, at, by) for former, version in in_order]
+        return tuple(back), _overlaps(back) if token.kind == "move" else ()
+
+
+def _canceled(former: Former, version: int, by: Actor) -> ScheduledProcedureStep:
+    step = ScheduledProcedureStep.objects.get(pk=former.pk)
+    return steps.cancel(step, version=version, by=by, reason=BY_MISTAKE)
+
+
+def _restored(
+    former: Former, version: int, at: dict[int, Station], by: Actor
+) -> ScheduledProcedureStep:
+    step = locked(ScheduledProcedureStep(pk=former.pk), version=version)
+    start = dt.datetime.fromisoformat(former.start)
+    step.start_date, step.start_time = start.date(), start.time()
+    end_date, end_time = former.end
+    step.end_date = dt.date.fromisoformat(end_date) if end_date else None
+    step.end_time = dt.time.fromisoformat(end_time) if end_time else None
+    step.station_names = former.station_names
+    step.status = StepStatus(former.status)
+    stations = [at[pk] for pk in former.stations]
+    return save_step(step, stations=stations, by=by, reason=TAKEN_BACK)
+
+
+def _overlaps(back: Sequence[ScheduledProcedureStep]) -> tuple[Conflict, ...]:
+    """Somebody may have taken a place that was free for a moment: a person must know."""
+    together = frozenset(step.pk for step in back)
+    planned = [
+        proposal
+        for step in back
+        for proposal in steps.proposals(
+            step,
+            dt.datetime.combine(step.start_date, step.start_time),
+            ignoring=together,
+            may_override=True,
+        )
+    ]
+    found = [each for planned_one in planned for each in conflicts.find([planned_one])]
+    return tuple(each for each in found if each.code == "overlap")

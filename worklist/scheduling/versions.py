@@ -1,0 +1,77 @@
+"""Nobody saves over what somebody else has saved: a save on an old version is told what changed.
+
+Programs that write without having shown anything to a person give no version.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from worklist.audit.models import AuditEvent
+from worklist.models.versions import Versioned
+
+
+@dataclass(frozen=True)
+class Change:
+    """A column that somebody changed meanwhile: what the person saw, and what it holds now."""
+
+    column: str
+    before: Any
+    after: Any
+
+
+class StaleVersion(Exception):
+    """Somebody else saved first: who, when, and what it was and is now."""
+
+    def __init__(
+        self, row: Versioned, *, actor: str, at: dt.datetime | None, changes: tuple[Change, ...]
+    ) -> None:
+        super().__init__(f"{row._meta.label_lower} {row.pk} is version {row.version}")
+        self.row = row
+        self.actor = actor
+        self.at = at
+        self.changes = changes
+
+
+_Row = TypeVar("_Row", bound=Versioned)
+
+
+def locked(row: _Row, *, version: int | None = None) -> _Row:
+    """The row as it stands now, ours until the transaction ends.
+
+    Raises StaleVersion when `version`, which a person saw, is not its version any more.
+    """
+    now: _Row = type(row)._default_manager.select_for_update().get(pk=row.pk)
+    check(now, version=version)
+    return now
+
+
+def check(row: Versioned, *, version: int | None) -> None:
+    """Raise StaleVersion when the row has changed since this version of it."""
+    if version is None or row.version == version:
+        return
+    changed = (
+        AuditEvent.objects.filter(
+            model=row._meta.label_lower, object_id=str(row.pk), action="change"
+        )
+        # Each change counted the version up by one.
+        .order_by("-id")[: max(0, row.version - version)]
+    )
+    events = list(changed)[::-1]
+    before: dict[str, Any] = {}
+    after: dict[str, Any] = {}
+    for event in events:
+        before = {**event.before, **before}
+        after |= event.after
+    raise StaleVersion(
+        row,
+        actor=events[-1].actor if events else "",
+        at=events[-1].at if events else row.changed_at,
+        changes=tuple(
+            Change(column, before.get(column), after[column])
+            for column in after
+            if before.get(column) != after[column]
+        ),
+    )

@@ -1,0 +1,264 @@
+"""Patients: finding them, one patient's page, amending, and merging two that are one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_safe
+
+from worklist import history, names, values
+from worklist.actor import actor
+from worklist.audit import trail
+from worklist.models import Patient, ScheduledProcedureStep
+from worklist.roles import needs
+from worklist.scheduling import StaleVersion, merge, patients, unmerge
+from worklist.views import notices, record, stale
+from worklist.views.exams import SEE as SEE_EXAMS
+from worklist.views.patient_forms import PatientForm
+
+SEE = "worklist.view_patient"
+CHANGE = "worklist.change_patient"
+MERGE = "worklist.merge_patients"
+_RESULTS = 50
+_SHORTEST = 2
+
+
+@require_safe
+@needs(SEE)
+def search(request: HttpRequest) -> HttpResponse:
+    """Patients by words of their name or their ID, or those who are still to be identified."""
+    text = request.GET.get("q", "").strip()
+    unknown = "unknown" in request.GET
+    found = _found(text, unknown=unknown)
+    if found:
+        trail.note("view", by=actor(request), details={"patients": [each.pk for each in found]})
+    data = {
+        "q": text,
+        "unknown": unknown,
+        "patients": found[:_RESULTS],
+        "more": len(found) > _RESULTS,
+        "limit": _RESULTS,
+        "asked": len(text) >= _SHORTEST or unknown,
+    }
+    return render(request, "patients/search.html", data)
+
+
+def _found(text: str, *, unknown: bool = False) -> list[Patient]:
+    """The patients of whom every word is one, by name; one more than are shown."""
+    standing = Patient.objects.filter(merged_into=None)
+    if unknown:
+        return list(standing.filter(is_unknown=True).order_by("-pk")[: _RESULTS + 1])
+    if len(text) < _SHORTEST:
+        return []
+    for word in values.search_words(text).split():
+        standing = standing.filter(search__contains=word)
+    return list(standing[: _RESULTS + 1])
+
+
+@require_safe
+@needs(SEE, SEE_EXAMS)
+def page(request: HttpRequest, pk: int) -> HttpResponse:
+    """A patient's page. Seen pages are signed."""
+    patient = _patient(pk)
+    trail.note("view", patient, by=actor(request))
+    exams = record.exams_of(patient)
+    newest = patients.newest_merge(patient)
+    data = {
+        "patient": patient,
+        "banner": record.banner(patient),
+        "exams": [each for each in exams if not each.is_cancelled],
+        "cancelled": [each for each in exams if each.is_cancelled],
+        "history": history.of(patient),
+        "merge": newest,
+    }
+    return render(request, "patients/patient.html", data)
+
+
+def _patient(pk: int) -> Patient:
+    return get_object_or_404(Patient.objects.select_related("merged_into"), pk=pk)
+
+
+# --- amending -------------------------------------------------------------------------------------
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@needs(SEE, CHANGE)
+def edit(request: HttpRequest, pk: int) -> HttpResponse:
+    """Change a patient; the page says what scanners will show afterwards."""
+    patient = _patient(pk)
+    version = patient.version
+    shown: dict[str, Any] = {}
+    form = PatientForm(request.POST or None, instance=patient)
+    if request.method == "POST":
+        shown = {"code": 422}
+        if form.is_valid():
+            try:
+                patients.amend(
+                    form.instance, version=record.version_of(request.POST), by=actor(request)
+                )
+            except StaleVersion as error:
+                held = trail.snapshot(form.instance)
+                own = {name: held[name] for name in ("name", *PatientForm.Meta.fields)}
+                form, version = _merged_form(request, error, own, _patient(pk))
+                shown = {"stale": stale.told(error, own=own), "code": 409}
+            except ValidationError as error:
+                shown = {"problems": error.messages, "code": 422}
+            else:
+                notices.done(request, _("%(name)s is saved.") % {"name": _named(form.instance)})
+                return redirect("patient", pk=pk)
+    data = {
+        "patient": _patient(pk) if form.errors else patient,
+        "form": form,
+        "version": version,
+        "open": record.open_exams(patient),
+        **shown,
+    }
+    return render(request, "patients/edit.html", data, status=shown.get("code", 200))
+
+
+def _merged_form(
+    request: HttpRequest, error: StaleVersion, own: dict[str, Any], now: Patient
+) -> tuple[PatientForm, int]:
+    """The form as it was sent, but what this person did not touch is what the other has saved."""
+    data = request.POST.copy()
+    fresh = PatientForm(instance=now)
+    for change in error.changes:
+        if own.get(change.column) != change.before:
+            continue
+        parts = (
+            (*PatientForm.NAME, *PatientForm.OTHER_SCRIPTS)
+            if change.column == "name"
+            else (change.column,)
+        )
+        for name in parts:
+            if name in fresh.fields:
+                value = fresh[name].value()
+                data[name] = "" if value is None else str(value)
+    return PatientForm(data, instance=now), now.version
+
+
+def _named(patient: Patient) -> str:
+    return f"{names.text(patient.name)} ({patient.patient_id})"
+
+
+# --- merging --------------------------------------------------------------------------------------
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@needs(SEE, MERGE)
+def merge_patients(request: HttpRequest, pk: int) -> HttpResponse:
+    """Find the other patient; see both side by side, choose who stays, type that one's ID."""
+    patient = _patient(pk)
+    text = request.GET.get("q", "").strip()
+    other_pk = request.POST.get("with") or request.GET.get("with", "")
+    other = None
+    if other_pk.isdecimal() and other_pk != str(pk):
+        other = get_object_or_404(Patient, pk=int(other_pk), merged_into=None)
+    if patient.merged_into_id:
+        return redirect("patient", pk=pk)
+    shown: dict[str, Any] = {}
+    if request.method == "POST" and other is not None:
+        try:
+            survivor, merged = _chosen(request, patient, other)
+            done = merge(
+                survivor,
+                merged,
+                by=actor(request),
+                reason=request.POST.get("reason", "")[:200],
+                versions=_versions(request, survivor, merged),
+            )
+        except StaleVersion as error:
+            shown = {"stale": stale.told(error), "code": 409}
+            patient, other = _patient(pk), _patient(other.pk)
+        except ValidationError as error:
+            shown = {"problems": error.messages, "code": 422}
+        else:
+            told = {"merged": _named(done.merged), "survivor": _named(done.survivor)}
+            notices.done(request, _("%(merged)s is now %(survivor)s.") % told)
+            return redirect("patient", pk=done.survivor_id)
+    data = {
+        "patient": patient,
+        "q": text,
+        "others": [each for each in _found(text) if each != patient][:_RESULTS],
+        "similar": record.similar(patient) if other is None else (),
+        "sides": [_side(each) for each in (patient, other)] if other else [],
+        "other": other,
+        "survivor": request.POST.get("survivor", ""),
+        **shown,
+    }
+    return render(request, "patients/merge.html", data, status=shown.get("code", 200))
+
+
+def _chosen(request: HttpRequest, patient: Patient, other: Patient) -> tuple[Patient, Patient]:
+    """Who stays and who goes. Raises ValidationError unless the survivor's ID was typed."""
+    by_key = {str(each.pk): each for each in (patient, other)}
+    survivor = by_key.pop(request.POST.get("survivor", ""), None)
+    if survivor is None:
+        raise ValidationError(_("Choose which of the two stays."))
+    if request.POST.get("confirm", "").strip() != survivor.patient_id:
+        raise ValidationError(
+            _("Type the patient ID of the one who stays, %(id)s, to confirm.")
+            % {"id": survivor.patient_id}
+        )
+    (merged,) = by_key.values()
+    return survivor, merged
+
+
+def _versions(request: HttpRequest, survivor: Patient, merged: Patient) -> tuple[int, int]:
+    survivors, mergeds = (
+        record.version_of({"version": request.POST.get(f"version_{each.pk}", "")})
+        for each in (survivor, merged)
+    )
+    return survivors, mergeds
+
+
+def _side(patient: Patient) -> dict[str, Any]:
+    """One column of the two."""
+    steps = ScheduledProcedureStep.objects.filter(requested_procedure__request__patient=patient)
+    return {
+        "patient": patient,
+        "banner": record.Banner(
+            patient,
+            ", ".join(values.split(patient.allergies)),
+            ", ".join(values.split(patient.medical_alerts)),
+            (),
+            (),
+        ),
+        "orders": patient.requests.count(),
+        "exams": steps.count(),
+    }
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@needs(SEE, MERGE)
+def unmerge_patients(request: HttpRequest, pk: int) -> HttpResponse:
+    """Take the newest merge of this patient back."""
+    patient = _patient(pk)
+    newest = patients.newest_merge(patient)
+    if newest is None:
+        return redirect("patient", pk=pk)
+    shown: dict[str, Any] = {}
+    if request.method == "POST":
+        try:
+            if request.POST.get("merge") != str(newest.pk):
+                raise ValidationError(_("Another merge came later. Look again."))
+            unmerge(newest, by=actor(request), reason=request.POST.get("reason", "")[:200])
+        except ValidationError as error:
+            shown = {"problems": error.messages, "code": 422}
+        else:
+            told = {"merged": _named(newest.merged), "survivor": _named(newest.survivor)}
+            notices.done(request, _("%(merged)s and %(survivor)s are two patients again.") % told)
+            return redirect("patient", pk=pk)
+    data = {
+        "patient": patient,
+        "merge": newest,
+        "who": history.full_names([newest.actor]).get(newest.actor, newest.actor),
+        "can_be_undone": patients.can_be_undone(newest),
+        "moved": len(newest.request_ids),
+        **shown,
+    }
+    return render(request, "patients/unmerge.html", data, status=shown.get("code", 200))
