@@ -51,7 +51,19 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "exam-new-slots": (BOOK, PATIENTS),
     "walk-in": (BOOK, PATIENTS),
     # Exams
+    "exam": (SEE,),
+    "exam-edit": (SEE, BOOK),
+    "exam-move": (SEE, BOOK),
+    "exam-cancel": (SEE, "worklist.cancel_exam"),
+    "exam-status": (SEE, "worklist.set_status"),
+    "bulk-move": (SEE, BOOK),
+    "undo": (SEE,),
     # Patients
+    "patients": (PATIENTS,),
+    "patient": (PATIENTS, SEE),
+    "patient-edit": (PATIENTS, "worklist.change_patient"),
+    "patient-merge": (PATIENTS, "worklist.merge_patients"),
+    "patient-unmerge": (PATIENTS, "worklist.merge_patients"),
     # Set-up
     "setup-scanners": (STATIONS,),
     "setup-scanner-new": (STATIONS,),
