@@ -21,8 +21,3 @@ def failed(request: HttpRequest, text: str) -> None:
 def undo_token(extra_tags: str) -> str:
     """The token that a notice carries, "" when nothing can be undone."""
     return extra_tags.removeprefix(_UNDO) if extra_tags.startswith(_UNDO) else ""
-
-
-def failed(request: HttpRequest, text: str) -> None:
-    """Say on the next page that this was not done, and why."""
-    messages.error(request, text)
