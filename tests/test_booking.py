@@ -35,6 +35,7 @@ from worklist.models import (
     ProcedureType,
     ScheduledProcedureStep,
     Station,
+    StepStatus,
     User,
 )
 
@@ -534,6 +535,15 @@ def test_notice_tells_what_is_booked(head: ProcedureType) -> None:
     desk.save()
     page = desk.client.get("/exams/new/").content.decode()
     assert "ROSSI, Paolo: CT head is booked today 10:45 on CT 1 (A" in page
+
+
+def test_booking_can_be_taken_back(head: ProcedureType) -> None:
+    desk = at_new_patient(head)
+    address = desk.save()["Location"]
+    page = desk.client.get(address).content.decode()
+    (token,) = re.findall(r'name="undo" value="([^"]+)"', page)
+    assert desk.client.post("/undo/", {"undo": token, "next": address}).status_code == 302
+    assert ScheduledProcedureStep.objects.get().status == StepStatus.CANCELED
 
 
 # --- parts, roles, statements ---------------------------------------------------------------------

@@ -158,6 +158,19 @@ def test_what_the_walk_in_runs_into_is_counted(head: ProcedureType, ct1: Station
     assert pushed == walk_ins.Pushed(ct1, dt.datetime(2026, 11, 23, 10, 45), 3, 15)
 
 
+def test_following_exams_are_offered_to_be_moved(head: ProcedureType, ct1: Station) -> None:
+    at("10:45", "11:00")
+    at("11:00", "11:30")
+    client = sign_in()
+    address = send(client, head, unknown="1")["Location"]
+    page = client.get(address).content.decode()
+    assert "Move the following 2 exams by 15 min" in page
+    query = f"station={ct1.pk}&amp;day=2026-11-23&amp;after=10%3A45&amp;minutes=15"
+    assert f'href="/move/?{query}"' in page
+    assert client.get(f"/move/?{query.replace('&amp;', '&')}").status_code == 200
+    assert 'name="undo"' in page
+
+
 def test_walk_in_that_runs_into_nothing_moves_nothing(head: ProcedureType, ct1: Station) -> None:
     at("11:00", "11:30")
     send(sign_in(), head, unknown="1")

@@ -21,7 +21,7 @@ from worklist import lookup, names, once
 from worklist.actor import actor
 from worklist.models import ScheduledProcedureStep
 from worklist.roles import needs
-from worklist.scheduling import booking
+from worklist.scheduling import booking, undo
 from worklist.scheduling.conflicts import ConflictsFound, when
 from worklist.views import notices
 from worklist.views.desk import Desk
@@ -135,7 +135,7 @@ def _save(request: HttpRequest, desk: Desk, *, is_another_next: bool) -> HttpRes
         return _page(request, desk, status=422)
     if outcome.is_repeated:
         return sent_before(request, key) or redirect(outcome.address)
-    notices.done(request, told(booked))
+    notices.done(request, told(booked), undo=undo.of_booking(booked))
     return redirect(outcome.address)
 
 

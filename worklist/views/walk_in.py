@@ -26,7 +26,7 @@ from worklist.models import (
     Station,
 )
 from worklist.roles import needs
-from worklist.scheduling import booking, slots, walk_ins
+from worklist.scheduling import booking, slots, undo, walk_ins
 from worklist.scheduling.booking import EMERGENCY, PlannedExam, Visit
 from worklist.views import notices
 from worklist.views.booking import board, one_time_key, sent_before
@@ -137,7 +137,8 @@ def _save(request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
             problems += [Problem(text) for text in error.messages]
         else:
             if booked:
-                notices.done(request, _told(booked[0], form.cleaned_data["station"]))
+                said = _told(booked[0], form.cleaned_data["station"])
+                notices.done(request, said, undo=undo.of_booking(booked))
             return redirect(outcome.address)
     for field in form:
         anchor = "id_station" if field.name == "station" else field.id_for_label
@@ -172,7 +173,7 @@ def _told(step: ScheduledProcedureStep, station: Station) -> str:
     query = {
         "station": station.pk,
         "day": f"{pushed.start:%Y-%m-%d}",
-        "from": f"{pushed.start:%H:%M}",
+        "after": f"{pushed.start:%H:%M}",
         "minutes": pushed.minutes,
     }
     offer = ngettext(
