@@ -213,7 +213,9 @@
   let opener = null;
 
   const fill = (row) => {
-    menu.querySelector("[data-name]").textContent = row.querySelector("a bdi").textContent;
+    // Two ways to know the patient by, before anything is changed.
+    const known = [...row.querySelectorAll("a bdi:first-child, i, .id, .time ~ td:nth-child(3)")];
+    menu.querySelector("[data-name]").textContent = known.map((each) => each.textContent).join(" · ");
     for (const item of menu.querySelectorAll("[data-at]")) {
       const pk = item.dataset.of === "patient" ? row.dataset.p : /\d+/.exec(row.id)[0];
       const target = item.dataset.at.replace("/0/", `/${pk}/`);

@@ -199,6 +199,9 @@ def test_refreshes_rest_while_paused_or_a_menu_is_open(open_page: OpenPage) -> N
     refreshed(page, 304)
     page.locator("a.more").click()
     expect(page.locator("#row-menu")).to_be_visible()
+    expect(page.locator("#row-menu [data-name]")).to_have_text(
+        re.compile(r"MÜLLER, Anna · P\d+ · date of birth unknown")
+    )
     page.wait_for_load_state("networkidle")
     step("12:00", "Rossi^Paolo")
     page.wait_for_timeout(400)
@@ -211,6 +214,14 @@ def test_refreshes_rest_while_paused_or_a_menu_is_open(open_page: OpenPage) -> N
     step("12:10", "Smith^John")
     page.wait_for_timeout(400)
     expect(page.get_by_text("SMITH, John")).to_have_count(0)
+
+
+def test_open_menu_of_a_row_has_no_faults(open_page: OpenPage) -> None:
+    full_day()
+    page = open_page("Clerk", "/today/")
+    page.locator("a.more").first.click()
+    expect(page.locator("#row-menu")).to_be_visible()
+    assert faults_everywhere(page) == []
 
 
 def test_changed_row_glows_and_an_added_emergency_is_said(open_page: OpenPage) -> None:
