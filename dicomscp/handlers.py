@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from django.conf import settings
 from django.db import (
@@ -30,7 +30,7 @@ from pynetdicom import evt
 from pynetdicom.dimse_primitives import C_FIND
 from pynetdicom.sop_class import ModalityWorklistInformationFind
 
-from dicomscp import find, identifier, plan, response, scope
+from dicomscp import find, identifier, plan, response, scope, stations
 from dicomscp.find import TooManyMatches
 from dicomscp.matching import Item
 from dicomscp.plan import QueryPlan
@@ -42,6 +42,7 @@ from dicomscp.status import (
     UNABLE_TO_PROCESS,
     Refusal,
 )
+from worklist.character_set import CharacterSet
 
 logger = logging.getLogger(__name__)
 
@@ -76,11 +77,14 @@ def _database_lease() -> Iterator[None]:
         _turns.release()
 
 
-def _read(query: QueryPlan) -> tuple[Item, ...]:
-    """The matching rows. Raises Refusal (0xA700) when they cannot be read or are too many."""
+def _read(query: QueryPlan, caller: str) -> tuple[tuple[Item, ...], CharacterSet | None]:
+    """The matching rows, and the character set that the calling station is set to, if any.
+
+    Raises Refusal (0xA700) when they cannot be read or are too many.
+    """
     with _database_lease():
         try:
-            return _once_more(lambda: _rows(query))
+            return _once_more(lambda: (_rows(query), stations.character_set(caller)))
         except TooManyMatches as error:
             count = error.count if error.count is not None else f"more than {error.limit}"
             comment = f"{count} matches, limit {error.limit}: narrow the query"
@@ -95,7 +99,10 @@ def _rows(query: QueryPlan) -> tuple[Item, ...]:
     return find.rows(query, scope=scope.conditions(query), limit=settings.DICOM_MATCH_LIMIT)
 
 
-def _once_more(read: Callable[[], tuple[Item, ...]]) -> tuple[Item, ...]:
+_Read = TypeVar("_Read")
+
+
+def _once_more(read: Callable[[], _Read]) -> _Read:
     """Read, and when the connection turns out to be dead, once more on a fresh one."""
     try:
         return read()
@@ -184,13 +191,17 @@ def _answers(event: evt.Event, account: _Account) -> Iterator[tuple[int | Datase
     account.keys = len(elements)
     query = plan.make(elements)
     account.unsupported = len(query.unsupported)
-    for item in _read(query):
+    items, terms = _read(query, event.assoc.requestor.ae_title.strip())
+    for item in items:
         if event.is_cancelled:
             account.status = CANCEL
             yield CANCEL, None
             return
         # A plain number: the elements of a status data set would stick to every later response.
-        yield query.pending, response.identifier(query, item, implicit_vr=implicit_vr)
+        yield (
+            query.pending,
+            response.identifier(query, item, implicit_vr=implicit_vr, character_set=terms),
+        )
         account.sent += 1
 
 

@@ -66,6 +66,11 @@ def everything() -> QueryPlan:
     return QueryPlan((), _whole(attributes.TABLE, asked=True))
 
 
+def everything_known() -> QueryPlan:
+    """Every attribute; without a value those of type 1 and 2 alone."""
+    return QueryPlan((), _whole(attributes.TABLE, asked=False))
+
+
 def _whole(table: tuple[Attribute, ...] | list[Attribute], *, asked: bool) -> tuple[Return, ...]:
     return tuple(
         Return(attribute, asked, _whole(attribute.items, asked=False)) for attribute in table

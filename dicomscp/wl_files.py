@@ -116,6 +116,15 @@ def write(folder: Path, dataset: Dataset) -> Path:
     """
     (step,) = dataset.ScheduledProcedureStepSequence
     path = folder / file_name(dataset.StudyInstanceUID, step.ScheduledProcedureStepID)
+    part = path.with_suffix(".part")
+    part.write_bytes(part10(dataset))
+    part.replace(path)
+    return path
+
+
+def part10(dataset: Dataset) -> bytes:
+    """One step's data set as a worklist file, in Explicit VR Little Endian."""
+    (step,) = dataset.ScheduledProcedureStepSequence
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = UID("1.2.840.10008.5.1.4.31")
@@ -126,10 +135,8 @@ def write(folder: Path, dataset: Dataset) -> Path:
     buffer.write(b"\0" * 128 + b"DICM")
     write_file_meta_info(buffer, meta)
     write_dataset(buffer, dataset)
-    part = path.with_suffix(".part")
-    part.write_bytes(buffer.getvalue())
-    part.replace(path)
-    return path
+    written: bytes = buffer.getvalue()
+    return written
 
 
 # --- identifiers that a file lacks ----------------------------------------------------------------

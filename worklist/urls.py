@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 from django.contrib.auth.views import LogoutView
-from django.urls import path
+from django.urls import include, path
 from django.views.generic import RedirectView
 
 from worklist.health import healthz
@@ -53,6 +53,8 @@ urlpatterns = [
     # Exams
     path("exams/<int:pk>/", exams.page, name="exam"),
     path("exams/<int:pk>/edit/", exam_edit.edit, name="exam-edit"),
+    # The modality's door shows what scanners receive; nothing here imports it.
+    path("", include("dicomscp.urls")),
     path("exams/<int:pk>/move/", moves.move, name="exam-move"),
     path("exams/<int:pk>/cancel/", exams.cancel_exam, name="exam-cancel"),
     path("exams/<int:pk>/status/", exams.status, name="exam-status"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,8 @@ class Command(BaseCommand):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / wl_files.LOCKFILE).touch()
-            everything = _everything_known()
+            # wlmscpfs leaves out files in which an attribute of type 1C stands empty.
+            everything = plan.everything_known()
             steps = ScheduledProcedureStep.objects.order_by()
             days = steps.order_by("start_date").values_list("start_date", flat=True).distinct()
             with tqdm(
@@ -51,13 +51,3 @@ class Command(BaseCommand):
         if others:
             self.stdout.write(f"{others} other .wl files were in the folder; they were left there.")
         self.stdout.write(f"{len(written)} steps written to {folder}.")
-
-
-def _everything_known() -> plan.QueryPlan:
-    """Every attribute; without a value those of type 1 and 2 alone.
-
-    wlmscpfs leaves out files in which one of type 1C stands empty.
-    """
-    whole = plan.everything()
-    returns = tuple(replace(returned, asked=False) for returned in whole.returns)
-    return replace(whole, returns=returns)
