@@ -3,7 +3,7 @@ PYTHON = .venv/bin/python
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --only-binary :all: \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: run test lint messages lang lock
+.PHONY: run test lint messages lang bench-web screenshots lock
 
 run:
 	python3 manage.py demo
@@ -24,6 +24,14 @@ messages:
 # The languages' files, compiled into what the broker reads.
 lang:
 	$(PYTHON) manage.py compilemessages --ignore=.venv --ignore=var
+
+# How fast the pages answer; benchmarks/README.md says how to read it.
+bench-web:
+	$(PYTHON) -m benchmarks.web
+
+# The pictures of docs/, of the demo's data, by an installed Chromium.
+screenshots:
+	$(PYTHON) -m tests.screenshots
 
 # Needs uv. Add `UPGRADE=--upgrade` to take newer versions within what the .in files allow.
 lock:

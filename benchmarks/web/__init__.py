@@ -1,0 +1,1 @@
+"""How fast the clerk's pages answer: `python -m benchmarks.web`."""
