@@ -390,3 +390,16 @@ def test_search_is_never_304() -> None:
     step()
     response = signed_in("Clerk").get("/today/?q=anna", headers=PART)
     assert "ETag" not in response
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("day=0001-01-01", "day=9999-12-31", "q=%00", "q=a%00b", "modality=%00"),
+        *("station=" + "9" * 30, "view=nowhere", "status=%00"),
+    ],
+)
+def test_an_odd_address_is_no_error(query: str) -> None:
+    client = signed_in("Clerk")
+    for path in ("/today/", "/print/day/", "/export/exams.csv"):
+        assert client.get(f"{path}?{query}").status_code == 200, path

@@ -41,6 +41,15 @@ VIEWS = ("list", "times", "wall")
 # --- what is asked for ----------------------------------------------------------------------------
 
 
+# Days that have a day before and after them, and a week.
+_FIRST_YEAR, _LAST_YEAR = 1900, 2999
+
+
+def _printable(text: str) -> str:
+    """A text of the address without what no database takes."""
+    return "".join(character for character in text if character.isprintable())
+
+
 @dataclass(frozen=True)
 class Filters:
     """What of which day is shown, and how: the board's query string.
@@ -62,13 +71,15 @@ class Filters:
             day = dt.date.fromisoformat(query.get("day", ""))
         except ValueError:
             day = clock.today()
+        if not _FIRST_YEAR <= day.year <= _LAST_YEAR:
+            day = clock.today()
         station, status, view = (query.get(name, "") for name in ("station", "status", "view"))
         return cls(
             day=day,
-            modality=query.get("modality", "")[:16],
-            station=int(station) if station.isascii() and station.isdigit() else None,
+            modality=_printable(query.get("modality", ""))[:16],
+            station=int(station) if station.isascii() and station.isdigit() and len(station) < 18 else None,
             status=status if status in (_ALL, _OPEN, *StepStatus) else "",
-            q=query.get("q", "").strip()[:64],
+            q=_printable(query.get("q", "")).strip()[:64],
             view=view if view in VIEWS else "list",
         )
 
