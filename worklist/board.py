@@ -77,7 +77,9 @@ class Filters:
         return cls(
             day=day,
             modality=_printable(query.get("modality", ""))[:16],
-            station=int(station) if station.isascii() and station.isdigit() and len(station) < 18 else None,
+            station=int(station)
+            if station.isascii() and station.isdigit() and len(station) < 18
+            else None,
             status=status if status in (_ALL, _OPEN, *StepStatus) else "",
             q=_printable(query.get("q", "")).strip()[:64],
             view=view if view in VIEWS else "list",

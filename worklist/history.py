@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,7 +115,7 @@ def _line(event: AuditEvent, people: dict[str, str]) -> Line:
         changes=tuple(
             told(event.model, column, event.before.get(column), after)
             for column, after in list(event.after.items())[:_SHOWN]
-            if column not in HIDDEN
+            if is_shown(column, event.after)
         )
         if changed
         else (),
@@ -128,6 +128,11 @@ def _what(event: AuditEvent) -> str:
     if after == StepStatus.CANCELED:
         return _("Cancelled")
     return dict(actions()).get(event.action, event.action)
+
+
+def is_shown(column: str, changed: Container[str]) -> bool:
+    """Whether a change of this column says anything beside the others: an end moves along."""
+    return column not in HIDDEN and not (column == "end_time" and "start_time" in changed)
 
 
 def said(reason: str) -> str:

@@ -15,6 +15,7 @@ from worklist import history, names
 from worklist.actor import actor
 from worklist.audit import trail
 from worklist.models import FINAL, ScheduledProcedureStep, StepStatus
+from worklist.models.orders import priorities
 from worklist.roles import needs
 from worklist.scheduling import StaleVersion, cancel, set_status, steps, undo
 from worklist.scheduling.undo import Former
@@ -52,6 +53,7 @@ def context(request: HttpRequest, step: ScheduledProcedureStep) -> dict[str, Any
         "exams": [each for each in exams if not each.is_cancelled],
         "cancelled": [each for each in exams if each.is_cancelled],
         "history": history.of(step, procedure, procedure.request),
+        "priority": dict(priorities()).get(procedure.priority, procedure.priority),
         "forward": [(status.value, status.label) for status in ahead],
         "back": before.label if before else "",
         "is_over": step.status in FINAL,

@@ -24,7 +24,18 @@ SEE = "worklist.view_patient"
 CHANGE = "worklist.change_patient"
 MERGE = "worklist.merge_patients"
 _RESULTS = 50
+# What the patient's page shows beside the banner, where it is known.
+_FACTS = (
+    "other_ids",
+    "other_names",
+    "weight",
+    "size",
+    "pregnancy_status",
+    "telephone_numbers",
+    "comments",
+)
 _SHORTEST = 2
+_ALIKE = 5
 
 
 @require_safe
@@ -74,6 +85,7 @@ def page(request: HttpRequest, pk: int) -> HttpResponse:
         "cancelled": [each for each in exams if each.is_cancelled],
         "history": history.of(patient),
         "merge": newest,
+        "has_facts": any(getattr(patient, column) for column in _FACTS),
     }
     return render(request, "patients/patient.html", data)
 
@@ -184,13 +196,22 @@ def merge_patients(request: HttpRequest, pk: int) -> HttpResponse:
         "patient": patient,
         "q": text,
         "others": [each for each in _found(text) if each != patient][:_RESULTS],
-        "similar": record.similar(patient) if other is None else (),
+        "similar": _alike(patient) if other is None else [],
         "sides": [_side(each) for each in (patient, other)] if other else [],
         "other": other,
         "survivor": request.POST.get("survivor", ""),
         **shown,
     }
     return render(request, "patients/merge.html", data, status=shown.get("code", 200))
+
+
+def _alike(patient: Patient) -> list[Patient]:
+    """Who may be the same person: a similar name, or born the same day."""
+    found = list(record.similar(patient))
+    if patient.birth_date:
+        born = Patient.objects.filter(birth_date=patient.birth_date, merged_into=None)
+        found += born.exclude(pk__in=[patient.pk, *(each.pk for each in found)])[:_ALIKE]
+    return found
 
 
 def _chosen(request: HttpRequest, patient: Patient, other: Patient) -> tuple[Patient, Patient]:

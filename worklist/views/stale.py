@@ -37,8 +37,9 @@ def told(error: StaleVersion, *, own: Mapping[str, Any] | None = None) -> Stale:
     model = error.row._meta.label_lower
     who = history.full_names([error.actor]).get(error.actor, error.actor) or _("Somebody")
     rows = []
+    columns = {change.column for change in error.changes}
     for change in error.changes:
-        if change.column in history.HIDDEN:
+        if not history.is_shown(change.column, columns):
             continue
         words = history.told(model, change.column, change.before, change.after)
         mine = "–"
