@@ -191,7 +191,7 @@ def test_trail_is_searched_by_a_patients_id_that_stays_out_of_the_address(
 ) -> None:
     fill()
     page = open_page("Auditor", "/audit/")
-    page.get_by_label("ID of a patient or exam").fill("P1")
+    page.get_by_label("Patient or exam ID").fill("P1")
     page.keyboard.press("Enter")
     expect(page.get_by_text("Everything about MÜLLER, Anna")).to_be_visible()
     assert "P1" not in page.url

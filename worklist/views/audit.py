@@ -79,7 +79,7 @@ class AuditForm(forms.Form):
     identifier = forms.CharField(
         required=False,
         max_length=64,
-        label=gettext_lazy("ID of a patient or exam"),
+        label=gettext_lazy("Patient or exam ID"),
         help_text=gettext_lazy("Patient ID, accession number or step ID"),
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )

@@ -10,20 +10,24 @@ from django import forms
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from worklist import changes
 from worklist.audit.models import AuditEvent
 from worklist.catalogue import StaleError
-from worklist.changes import Change, Told
+from worklist.changes import Change
 from worklist.views import notices
 
 
 @dataclass(frozen=True)
 class Conflict:
-    """Somebody else saved first: who and what, and where that differs from what was typed."""
+    """Somebody else saved first: who, how long ago, and where that differs from what was typed."""
 
-    told: Told | None
+    who: str
+    ago: str
     differences: tuple[Change, ...]
 
 
@@ -136,6 +140,14 @@ def conflict(form: SetupForm, stale: StaleError) -> Conflict:
     labels = {name: str(field.label) for name, field in form.fields.items()}
     labels |= {name: str(label) for name, label in form.list_labels.items()}
     return Conflict(
-        changes.tell([event])[0] if event else None,
+        event.actor if event else "",
+        _ago(event) if event else "",
         changes.compare(type(stored), stale.there, stale.wanted, labels=labels),
     )
+
+
+def _ago(event: AuditEvent) -> str:
+    seconds = max(1, int((timezone.now() - event.at).total_seconds()))
+    if seconds >= 60:
+        return timesince(event.at)
+    return ngettext("%(count)d second", "%(count)d seconds", seconds) % {"count": seconds}

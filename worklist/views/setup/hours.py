@@ -66,9 +66,9 @@ def _time(hour: str, minute: str | None) -> dt.time | None:
         return None
 
 
-def spell_stretches(times: Iterable[OpeningTime]) -> str:
-    """The stretches of a day as `read_stretches` takes them."""
-    return ", ".join(f"{time.opens:%H:%M}–{time.closes:%H:%M}" for time in times)
+def spell_stretches(times: Iterable[OpeningTime]) -> list[str]:
+    """The stretches of a day; with commas between as `read_stretches` takes them."""
+    return [f"{time.opens:%H:%M}–{time.closes:%H:%M}" for time in times]
 
 
 class StretchesField(forms.CharField):
@@ -94,7 +94,10 @@ class HoursForm(SetupForm):
         for weekday, label in WEEKDAYS.items():
             mine = [time for time in stored if time.weekday == weekday]
             self.fields[f"day{weekday}"] = StretchesField(
-                required=False, label=label, max_length=100, initial=spell_stretches(mine)
+                required=False,
+                label=label,
+                max_length=100,
+                initial=", ".join(spell_stretches(mine)),
             )
 
     def days(self) -> list[Any]:
@@ -118,7 +121,9 @@ def hours_list(request: HttpRequest) -> HttpResponse:
             "days": [
                 {
                     "label": label,
-                    "text": spell_stretches(t for t in hours.times.all() if t.weekday == weekday),
+                    "stretches": spell_stretches(
+                        t for t in hours.times.all() if t.weekday == weekday
+                    ),
                 }
                 for weekday, label in WEEKDAYS.items()
             ],

@@ -63,7 +63,7 @@ class ScannerForm(SetupForm):
             ),
             "location": gettext_lazy("The room, as scanners receive it"),
             "character_set": gettext_lazy("Leave it unless the scanner shows names wrongly"),
-            "opening_hours": gettext_lazy("None: always open"),
+            "opening_hours": "",
             "is_active": "",
         }
 
@@ -75,6 +75,9 @@ class ScannerForm(SetupForm):
         field = self.fields["modality"]
         assert isinstance(field, forms.ChoiceField)
         field.choices = [("", "–"), *choices]
+        hours = self.fields["opening_hours"]
+        assert isinstance(hours, forms.ModelChoiceField)
+        hours.empty_label = _("Always open")
         self.was_active = self.instance.pk is not None and self.instance.is_active
 
     def warnings(self) -> list[str]:
