@@ -200,12 +200,17 @@ def test_german_is_compiled_from_what_is_there(tmp_path: Path, collected: Path) 
 @needs("gettext")
 def test_german_says_the_same_variables(collected: Path) -> None:
     placeholder = re.compile(r"%\(\w+\)[sd]|%[sd]")
-    wrong = [
+
+    def differs(original: str, translated: str) -> bool:
+        said, asked = (set(placeholder.findall(text)) for text in (translated, original))
+        # Of a plural the catalogue keeps the singular alone, which may do without the number.
+        return said - {"%(count)d", "%(count)s"} != asked - {"%(count)d", "%(count)s"}
+
+    assert [
         original
         for original, translated in messages(GERMAN.with_suffix(".mo")).items()
-        if original and set(placeholder.findall(translated)) != set(placeholder.findall(original))
-    ]
-    assert wrong == []
+        if original and differs(original, translated)
+    ] == []
 
 
 def messages(compiled: Path) -> dict[str, str]:

@@ -56,6 +56,9 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "exam-move": (SEE, BOOK),
     "exam-cancel": (SEE, "worklist.cancel_exam"),
     "exam-status": (SEE, "worklist.set_status"),
+    "exam-dicom": (SEE, PATIENTS),
+    "exam-dicom-wl": (SEE, PATIENTS, EXPORT),
+    "exam-dicom-json": (SEE, PATIENTS, EXPORT),
     "bulk-move": (SEE, BOOK),
     "undo": (SEE,),
     # Patients
