@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from statistics import median, quantiles
 from urllib.parse import urlencode
 
+from django.urls import reverse
+
 from benchmarks.web.browser import Answer, Browser, Form, forms
 
 
@@ -91,16 +93,19 @@ def unchanged(browser: Browser, path: str, site: Site) -> Callable[[int], float]
 
 
 def lookup(browser: Browser, path: str, site: Site) -> Callable[[int], float]:
+    """The options under the search box, as they are asked for while somebody types."""
+    token = dict(_first_form(browser, reverse("exam-new")).fields)["csrfmiddlewaretoken"]
+
     def once(number: int) -> float:
         typed = site.typed[number % len(site.typed)]
-        address = f"{path}?{urlencode({'q': typed})}"
-        return expect(browser.get(address, {"HX-Request": "true"}), 200, "the lookup").milliseconds
+        fields = [("patient_query", typed), ("csrfmiddlewaretoken", token)]
+        return expect(browser.post(path, fields), 200, "the lookup").milliseconds
 
     return once
 
 
 def booking(browser: Browser, path: str, site: Site) -> Callable[[int], float]:
-    """The form as the page offers it, for another patient at a free time, is sent; that counts."""
+    """Patient, scanner and time come with the address, the exam is chosen; the save is measured."""
     chance = random.Random(1)
     free = _free_times(site)
 
@@ -112,13 +117,25 @@ def booking(browser: Browser, path: str, site: Site) -> Callable[[int], float]:
             "day": day.isoformat(),
             "time": f"{time:%H:%M}",
         }
-        page = expect(browser.get(f"{path}?{urlencode(asked)}"), 200, "the form")
-        form = _booking_form(page.text)
-        values = _chosen(form, site)
-        answer = browser.post(form.action or path, form.filled(values))
+        form = _first_form(browser, f"{path}?{urlencode(asked)}")
+        choose = form.filled({"choose_exam": f"p{chance.choice(site.kinds)}"})
+        page = expect(browser.post(path, choose), 200, "the form with the exam")
+        answer = browser.post(path, _of(page).filled({"act": "save"}))
         return expect(answer, 302, "the booking").milliseconds
 
     return once
+
+
+def _first_form(browser: Browser, address: str) -> Form:
+    return _of(expect(browser.get(address), 200, "the form"))
+
+
+def _of(answer: Answer) -> Form:
+    """The booking form of a page."""
+    found = [form for form in forms(answer.text) if "form_key" in dict(form.fields)]
+    if not found:
+        raise UnexpectedError("the page has no booking form")
+    return found[0]
 
 
 def _free_times(site: Site) -> Iterator[tuple[int, dt.date, dt.time]]:
@@ -131,33 +148,10 @@ def _free_times(site: Site) -> Iterator[tuple[int, dt.date, dt.time]]:
         day += dt.timedelta(days=1)
 
 
-def _booking_form(page: str) -> Form:
-    found = [form for form in forms(page) if "station" in dict(form.fields) | form.options]
-    if not found:
-        raise UnexpectedError("the page has no form with a scanner")
-    return found[0]
-
-
-def _chosen(form: Form, site: Site) -> dict[str, str]:
-    """The exam, and one of several where nothing is chosen yet."""
-    filled = {name for name, value in form.fields if value}
-    chosen = {
-        name: next((option for option in options if option), "")
-        for name, options in form.options.items()
-        if name not in filled
-    }
-    for name in ("procedure", "procedure_type", "exam"):
-        if name in form.options or name in dict(form.fields):
-            kinds = [str(kind) for kind in site.kinds]
-            offered = [kind for kind in kinds if kind in form.options.get(name, kinds)]
-            chosen[name] = offered[0] if offered else ""
-    return chosen
-
-
 MEASURES = (
     Measure("frame alone", "preferences", 15, frame),
     Measure("board", "today", 60, board),
     Measure("board, unchanged", "today", 8, unchanged),
-    Measure("patient lookup", "patient-lookup", 30, lookup),
+    Measure("patient lookup", "exam-new-patients", 30, lookup),
     Measure("booking", "exam-new", 80, booking),
 )
