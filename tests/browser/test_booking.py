@@ -123,6 +123,8 @@ def test_walk_in_is_on_the_scanners_list_within_fifteen_seconds(
     page = open_page("Technologist", "/exams/new/")
     began = time.monotonic()
     page.get_by_role("link", name="Walk-in").click()
+    # The script that listens has made a combobox of the field.
+    expect(page.get_by_role("combobox", name="Patient: name, ID or date of birth")).to_be_focused()
     page.keyboard.type("rossi, paolo 9.9.48")
     expect(page.locator("#patient-options [role=option]")).to_have_count(1)
     page.keyboard.press("ArrowDown")
