@@ -83,7 +83,7 @@ def step(
     number = next(_numbers)
     usual = {
         "PatientName": "Müller^Anna",
-        "PatientID": f"P{number}",
+        "PatientID": f"N{number}",
         "AccessionNumber": f"A{number}",
         "RequestedProcedureID": f"R{number}",
         "StudyInstanceUID": f"1.2.826.0.1.{number}",
