@@ -252,8 +252,23 @@ All keys are combined with AND. In detail (PS3.4 C.2.2.2 and K.2.2):
 
 Without a value in Scheduled Procedure Step Status (`*` is none), steps in the status SCHEDULED,
 ARRIVED, READY and STARTED are matched, all others are not. A value there takes the place of this
-rule. There is no hidden filter on the date or on the calling AE title: each caller is shown the
-steps of all stations.
+rule. Unless a site sets rules for a station, there is no hidden filter on the date or on the
+calling AE title: each caller is shown the steps of all stations.
+
+The rules that a site may set for a station hold for the calling AE titles that are the station's:
+
+- **Shown:** the steps of all stations (the default); those of the station's modality; its own, and
+  those that name no station; its own.
+- **Calling AE title:** counts as the station when the query has no value in Scheduled Station AE
+  Title.
+- **Further AE titles:** a value in Scheduled Station AE Title that is one of them counts as the
+  station's first one.
+- **Modalities:** a value in Modality counts as further ones, such as CR as CR and DX.
+- **Statuses:** others than those above, when the query has no value in the status.
+- **Hours:** steps that start no more than so many hours ago, or ahead; by choice not when the query
+  has a value in Patient's Name, Patient ID, Accession Number or Requested Procedure ID.
+- **Limit:** another number of matches than the one below.
+- **Character set:** section 6. **Alphabetic group:** of each person name that has one, it alone.
 
 When more steps match than the limit (5000; `DICOM_MATCH_LIMIT` sets another), the query is
 refused with 0xA700 and no match is returned: a list that is cut in silence would hide a patient.
@@ -304,10 +319,10 @@ UTF-8; behind ASCII with ISO 2022 IR 58 or ISO 2022 IR 149 and without an escape
 set. A key that cannot be read in its set, or in a set that is not supported, is refused with
 0xA900.
 
-**Responses.** The request's set is used when it can hold every character of the response,
-otherwise ISO_IR 192; Specific Character Set is present whenever one is used. A response of ASCII
-characters to a request without Specific Character Set carries none. No character is replaced by
-another.
+**Responses.** The set that the station is set to, else the request's, is used when it can hold
+every character of the response, otherwise ISO_IR 192; Specific Character Set is present whenever
+one is used. A response of ASCII characters to a request without Specific Character Set carries none
+unless the station is set to one. No character is replaced by another.
 
 **Timezone Offset From UTC** in a request is ignored. Dates and times are those of the site's
 clocks, and are returned as they are stored.
@@ -331,7 +346,7 @@ patient.
 | 6 | Protocol Context templates | None. |
 | 7 | Extra keys | The attributes marked as retired in section 3.3. |
 | 8 | Precision, combined ranges, lists, invalid keys, limit | Sections 3.4 and 3.4.1. |
-| 9 | Filters that no key asks for | Section 3.4.1: by status; none by date. |
+| 9 | Filters that no key asks for | Section 3.4.1: by status; others as a station is set up. |
 | 10 | Statuses | Section 3.5.1. |
 | 11 | Network | Sections 3.2 and 4. |
 """

@@ -30,10 +30,11 @@ from pynetdicom import evt
 from pynetdicom.dimse_primitives import C_FIND
 from pynetdicom.sop_class import ModalityWorklistInformationFind
 
-from dicomscp import find, identifier, plan, response, scope, stations
+from dicomscp import find, identifier, plan, response, stations
 from dicomscp.find import TooManyMatches
 from dicomscp.matching import Item
 from dicomscp.plan import QueryPlan
+from dicomscp.scope import Rules
 from dicomscp.status import (
     CANCEL,
     IDENTIFIER_DOES_NOT_MATCH,
@@ -42,7 +43,7 @@ from dicomscp.status import (
     UNABLE_TO_PROCESS,
     Refusal,
 )
-from worklist.character_set import CharacterSet
+from worklist import clock
 
 logger = logging.getLogger(__name__)
 
@@ -77,14 +78,14 @@ def _database_lease() -> Iterator[None]:
         _turns.release()
 
 
-def _read(query: QueryPlan, caller: str) -> tuple[tuple[Item, ...], CharacterSet | None]:
-    """The matching rows, and the character set that the calling station is set to, if any.
+def _read(query: QueryPlan, caller: str) -> tuple[tuple[Item, ...], Rules]:
+    """The matching rows, and the rules of the station that calls.
 
     Raises Refusal (0xA700) when they cannot be read or are too many.
     """
     with _database_lease():
         try:
-            return _once_more(lambda: (_rows(query), stations.character_set(caller)))
+            return _once_more(lambda: _rows(query, caller))
         except TooManyMatches as error:
             count = error.count if error.count is not None else f"more than {error.limit}"
             comment = f"{count} matches, limit {error.limit}: narrow the query"
@@ -95,8 +96,9 @@ def _read(query: QueryPlan, caller: str) -> tuple[tuple[Item, ...], CharacterSet
             raise Refusal(OUT_OF_RESOURCES, comment) from None
 
 
-def _rows(query: QueryPlan) -> tuple[Item, ...]:
-    return find.rows(query, scope=scope.conditions(query), limit=settings.DICOM_MATCH_LIMIT)
+def _rows(query: QueryPlan, caller: str) -> tuple[tuple[Item, ...], Rules]:
+    rules = stations.rules(caller)
+    return find.answer(query, rules, now=clock.now()), rules
 
 
 _Read = TypeVar("_Read")
@@ -191,7 +193,7 @@ def _answers(event: evt.Event, account: _Account) -> Iterator[tuple[int | Datase
     account.keys = len(elements)
     query = plan.make(elements)
     account.unsupported = len(query.unsupported)
-    items, terms = _read(query, event.assoc.requestor.ae_title.strip())
+    items, rules = _read(query, event.assoc.requestor.ae_title.strip())
     for item in items:
         if event.is_cancelled:
             account.status = CANCEL
@@ -200,7 +202,13 @@ def _answers(event: evt.Event, account: _Account) -> Iterator[tuple[int | Datase
         # A plain number: the elements of a status data set would stick to every later response.
         yield (
             query.pending,
-            response.identifier(query, item, implicit_vr=implicit_vr, character_set=terms),
+            response.identifier(
+                query,
+                item,
+                implicit_vr=implicit_vr,
+                character_set=rules.character_set,
+                alphabetic_only=rules.alphabetic_only,
+            ),
         )
         account.sent += 1
 

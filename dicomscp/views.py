@@ -17,7 +17,8 @@ from pydicom.dataset import Dataset
 from dicomscp import find, plan, response, scope, stations, wl_files
 from dicomscp.matching import AnyItem, Condition, Item, OneOf
 from dicomscp.plan import QueryPlan
-from worklist import attributes, character_set
+from dicomscp.scope import NO_RULES, Rules
+from worklist import attributes, character_set, clock
 from worklist.actor import actor
 from worklist.attributes import Attribute
 from worklist.audit import trail
@@ -29,6 +30,7 @@ SEE = ("worklist.view_scheduledprocedurestep", "worklist.view_patient")
 EXPORT = "worklist.export_exams"
 _STEP = wl_files.STEPS
 _STEP_ID = attributes.find(_STEP.keyword, "ScheduledProcedureStepID")
+_STATUS = attributes.find(_STEP.keyword, "ScheduledProcedureStepStatus")
 _STUDY = attributes.find("StudyInstanceUID")
 
 
@@ -47,13 +49,28 @@ class Line:
 
 @dataclass(frozen=True)
 class Seen:
-    """An exam as one of its scanners receives it. `is_listed`: on the scanner's list right now."""
+    """An exam as a scanner receives it, and what of the scanner's rules leaves it out now."""
 
     step: ScheduledProcedureStep
     item: Item
     station: Station | None
-    terms: CharacterSet
-    is_listed: bool
+    rules: Rules
+    hidden_by: tuple[Condition, ...]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is its status that leaves it out."""
+        return any(_STATUS in _attributes(condition) for condition in self.hidden_by)
+
+    def data_set(self, query: QueryPlan) -> Dataset:
+        """What the scanner is sent of it."""
+        terms = self.rules.character_set
+        return response.identifier(
+            query,
+            self.item,
+            character_set=character_set.DEFAULT if terms is None else terms,
+            alphabetic_only=self.rules.alphabetic_only,
+        )
 
     @property
     def patient(self) -> Patient:
@@ -65,9 +82,9 @@ class Seen:
 def data_set(request: HttpRequest, pk: int) -> HttpResponse:
     """The data set, an element a line: part of the exam's page, or a page of its own."""
     everything = plan.everything()
-    seen = _seen(pk, everything)
+    seen = _seen(pk, everything, request.GET.get("station", ""))
     trail.note("view", seen.patient, by=actor(request), details={"exam": pk, "as": "DICOM"})
-    dataset = response.identifier(everything, seen.item, character_set=seen.terms)
+    dataset = seen.data_set(everything)
     data = {"seen": seen, "lines": list(lines(dataset)), "patient": seen.patient}
     is_part = request.headers.get("HX-Request") == "true"
     template = "dicom/_data_set.html" if is_part else "dicom/data_set.html"
@@ -82,7 +99,7 @@ def worklist_file(request: HttpRequest, pk: int) -> HttpResponse:
     """The data set as a worklist file, as export_wl writes it."""
     known = plan.everything_known()
     seen = _seen(pk, known)
-    dataset = response.identifier(known, seen.item, character_set=seen.terms)
+    dataset = seen.data_set(known)
     return _download(request, seen, wl_files.part10(dataset), "application/dicom", "wl")
 
 
@@ -107,8 +124,11 @@ def _download(
     return answer
 
 
-def _seen(pk: int, query: QueryPlan) -> Seen:
-    """The exam by the ways of a C-FIND: the same plan, rows and scope."""
+def _seen(pk: int, query: QueryPlan, station_pk: str = "") -> Seen:
+    """The exam by the ways of a C-FIND: the same plan, rows and rules.
+
+    It is seen as that scanner sees it, else as the first of its own.
+    """
     step = get_object_or_404(
         ScheduledProcedureStep.objects.select_related("requested_procedure__request__patient"),
         pk=pk,
@@ -120,16 +140,23 @@ def _seen(pk: int, query: QueryPlan) -> Seen:
     items = find.rows(query, scope=this)
     if len(items) != 1:
         raise Http404
-    first = trail.ordered(step, "stations")[:1]
-    station = first[0] if first and isinstance(first[0], Station) else None
-    terms = stations.terms(station.character_set) if station else None
-    return Seen(
-        step,
-        items[0],
-        station,
-        character_set.DEFAULT if terms is None else terms,
-        all(condition.matches(items[0]) for condition in scope.conditions(query)),
-    )
+    if station_pk:
+        if not (station_pk.isascii() and station_pk.isdigit()):
+            raise Http404
+        station: Station | None = get_object_or_404(Station, pk=int(station_pk))
+    else:
+        first = trail.ordered(step, "stations")[:1]
+        station = first[0] if first and isinstance(first[0], Station) else None
+    rules = stations.of(station).rules if station else NO_RULES
+    conditions = scope.under(query, rules, now=clock.now()).conditions
+    hidden_by = tuple(condition for condition in conditions if not condition.matches(items[0]))
+    return Seen(step, items[0], station, rules, hidden_by)
+
+
+def _attributes(condition: Condition) -> list[Attribute]:
+    """The attributes of the step that a rule is about."""
+    inner = condition.conditions if isinstance(condition, AnyItem) else ()
+    return [each.attribute for each in inner if hasattr(each, "attribute")]
 
 
 # --- an element a line ----------------------------------------------------------------------------

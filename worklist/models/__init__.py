@@ -27,6 +27,7 @@ from worklist.models.orders import (
     StepStatus,
 )
 from worklist.models.people import Patient, PatientMerge, User
+from worklist.models.stations import ModalityAlias, Sees, ShownStatus, StationTitle
 from worklist.models.submissions import FormSubmission
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "Counter",
     "FormSubmission",
     "ImagingServiceRequest",
+    "ModalityAlias",
     "OpeningHours",
     "OpeningTime",
     "OrderSet",
@@ -46,7 +48,10 @@ __all__ = [
     "ProcedureTypeCode",
     "RequestedProcedure",
     "ScheduledProcedureStep",
+    "Sees",
+    "ShownStatus",
     "Station",
+    "StationTitle",
     "StepProtocolCode",
     "StepStation",
     "StepStatus",
