@@ -19,6 +19,7 @@ from dicomscp.status import (
     CANNOT_DECODE,
     IDENTIFIER_DOES_NOT_MATCH,
     MEANINGS,
+    NOT_AUTHORISED,
     OUT_OF_RESOURCES,
     UNABLE_TO_PROCESS,
 )
@@ -145,7 +146,8 @@ query: what is committed is what the next query sees. The commands `manage.py ec
 | Application context | 1.2.840.10008.3.1.1.1 |
 | Implementation class UID | 1.2.826.0.1.3680043.9.3811.3.0.4 |
 | Implementation version name | PYNETDICOM_304 |
-| Calling and called AE titles, as SCP | every one is accepted |
+| Calling AE titles, as SCP | those of stations that are set up; see below |
+| Called AE title, as SCP | every one; with `DICOM_CHECK_CALLED_AE_TITLE=1`, our own alone |
 | Maximum PDU length received | 16382 bytes |
 | Associations at the same time, as SCP | 100; `DICOM_MAX_ASSOCIATIONS` sets another number |
 | Asynchronous operations window | not supported: one operation at a time |
@@ -155,6 +157,20 @@ query: what is committed is what the next query sees. The commands `manage.py ec
 | Role selection | not supported |
 | User identity negotiation | not supported: ignored |
 | SOP Class Common Extended Negotiation | not supported |
+
+**Who may call.** An association whose calling AE title is that of no station that is set up, of one
+that may not ask, or of one that calls from other addresses than are set for it, is rejected: result
+1 (permanent), source 1, reason 3 (calling AE title not recognised). With another called AE title
+than ours, where that is checked, the reason is 7. Exceptions:
+
+- an association that asks for Verification alone is accepted from every caller;
+- as long as no station is set up at all, and with `DICOM_ACCESS=any`, every caller is accepted;
+- in set-up mode, which ends by itself after 24 hours, so are callers that are not set up, and those
+  of other addresses;
+- when the database is unavailable, the association is accepted, and its queries are refused with
+  0xA700.
+
+Each query is decided anew: one of a caller that may not ask any more is refused with 0x0124.
 
 The broker starts associations only for the operator's commands, one SOP Class each. It releases
 them after the last response.
@@ -303,6 +319,8 @@ TCP/IP, IPv4 or IPv6 as the address says. Address, port and AE title are set by 
 | `DICOM_BIND` | 0.0.0.0 |
 | `DICOM_PORT` | 11112 |
 | `AE_TITLE` | WORKLIST |
+| `DICOM_ACCESS` | known |
+| `DICOM_CHECK_CALLED_AE_TITLE` | 0 |
 | `DICOM_MAX_ASSOCIATIONS` | 100 |
 | `DICOM_MATCH_LIMIT` | 5000 |
 
@@ -330,7 +348,8 @@ clocks, and are returned as they are stored.
 ## 7 Security
 
 No security profile is claimed. Associations are neither encrypted nor authenticated by the
-broker: its port belongs on a network of the modalities alone, or behind a tunnel. The log tells of
+broker, and an AE title is no secret (section 3.2.1): its port belongs on a network of the
+modalities alone, or behind a tunnel. The log tells of
 each association and query the AE titles, the address, counts and the status, and nothing of a
 patient.
 
@@ -353,6 +372,7 @@ patient.
 
 # Elements of the command that go with a failure status (PS3.7 Annex C).
 RELATED = {
+    NOT_AUTHORISED: "(0000,0902)",
     OUT_OF_RESOURCES: "(0000,0902)",
     IDENTIFIER_DOES_NOT_MATCH: "(0000,0901), (0000,0902)",
     UNABLE_TO_PROCESS: "(0000,0902)",

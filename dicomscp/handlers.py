@@ -8,109 +8,66 @@ from __future__ import annotations
 import logging
 import operator
 import secrets
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
-from django.conf import settings
-from django.db import (
-    InterfaceError,
-    OperationalError,
-    ProgrammingError,
-    close_old_connections,
-    connection,
-)
 from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom import evt
 from pynetdicom.dimse_primitives import C_FIND
-from pynetdicom.sop_class import ModalityWorklistInformationFind
+from pynetdicom.pdu_primitives import A_ASSOCIATE
+from pynetdicom.sop_class import ModalityWorklistInformationFind, Verification
 
-from dicomscp import find, identifier, plan, response, stations
+from dicomscp import access, find, identifier, lease, plan, response
+from dicomscp.access import Call, Reason, Verdict
 from dicomscp.find import TooManyMatches
 from dicomscp.matching import Item
 from dicomscp.plan import QueryPlan
-from dicomscp.scope import Rules
+from dicomscp.scope import NO_RULES, Rules
 from dicomscp.status import (
     CANCEL,
     IDENTIFIER_DOES_NOT_MATCH,
+    NOT_AUTHORISED,
     OUT_OF_RESOURCES,
     SUCCESS,
     UNABLE_TO_PROCESS,
     Refusal,
 )
+from dicomscp.wire.association import WorklistAssociation
 from worklist import clock
 
 logger = logging.getLogger(__name__)
 
 # PS3.4 K.5: two reserved bytes (date and time always combine), no fuzzy names, no time zones.
 _EXTENDED_NEGOTIATION = b"\x01\x01\x00\x00"
-# How long a query waits for its turn at the database, in seconds.
-_TURN_TIMEOUT = 4.0
 
 # The associations that are in the middle of an answer.
 _answering: set[int] = set()
-_turns: threading.BoundedSemaphore | None = None
-_turns_lock = threading.Lock()
 
 
-@contextmanager
-def _database_lease() -> Iterator[None]:
-    """The right to use the database, and this thread's connection given back after it.
-
-    However many associations there are, no more than DICOM_DATABASE_CONNECTIONS are open.
-    """
-    global _turns
-    with _turns_lock:
-        if _turns is None:
-            _turns = threading.BoundedSemaphore(settings.DICOM_DATABASE_CONNECTIONS)
-    if not _turns.acquire(timeout=_TURN_TIMEOUT):
-        raise Refusal(OUT_OF_RESOURCES, "Worklist database busy, retry later")
-    try:
-        close_old_connections()
-        yield
-    finally:
-        connection.close()
-        _turns.release()
-
-
-def _read(query: QueryPlan, caller: str) -> tuple[tuple[Item, ...], Rules]:
+def _read(query: QueryPlan, call: Call) -> tuple[tuple[Item, ...], Rules]:
     """The matching rows, and the rules of the station that calls.
 
-    Raises Refusal (0xA700) when they cannot be read or are too many.
+    Raises Refusal (0xA700) when they cannot be read or are too many, and (0x0124) when the caller
+    may not ask.
     """
-    with _database_lease():
-        try:
-            return _once_more(lambda: _rows(query, caller))
-        except TooManyMatches as error:
-            count = error.count if error.count is not None else f"more than {error.limit}"
-            comment = f"{count} matches, limit {error.limit}: narrow the query"
-            raise Refusal(OUT_OF_RESOURCES, comment) from None
-        except (OperationalError, InterfaceError, ProgrammingError) as error:
-            logger.error("worklist database unavailable: %s", type(error).__name__)
-            comment = "Worklist database unavailable, retry later"
-            raise Refusal(OUT_OF_RESOURCES, comment) from None
-
-
-def _rows(query: QueryPlan, caller: str) -> tuple[tuple[Item, ...], Rules]:
-    rules = stations.rules(caller)
-    return find.answer(query, rules, now=clock.now()), rules
-
-
-_Read = TypeVar("_Read")
-
-
-def _once_more(read: Callable[[], _Read]) -> _Read:
-    """Read, and when the connection turns out to be dead, once more on a fresh one."""
     try:
-        return read()
-    except (OperationalError, InterfaceError):
-        connection.close()
-        return read()
+        return lease.read(lambda: _rows(query, call))
+    except TooManyMatches as error:
+        count = error.count if error.count is not None else f"more than {error.limit}"
+        comment = f"{count} matches, limit {error.limit}: narrow the query"
+        raise Refusal(OUT_OF_RESOURCES, comment) from None
+
+
+def _rows(query: QueryPlan, call: Call) -> tuple[tuple[Item, ...], Rules]:
+    verdict = access.on_query(call)
+    if not verdict.is_accepted:
+        raise Refusal(NOT_AUTHORISED, "Calling AE title not recognised")
+    rules = verdict.station.rules if verdict.station else NO_RULES
+    return find.answer(query, rules, now=clock.now()), rules
 
 
 @dataclass
@@ -193,7 +150,8 @@ def _answers(event: evt.Event, account: _Account) -> Iterator[tuple[int | Datase
     account.keys = len(elements)
     query = plan.make(elements)
     account.unsupported = len(query.unsupported)
-    items, rules = _read(query, event.assoc.requestor.ae_title.strip())
+    requestor = event.assoc.requestor
+    items, rules = _read(query, Call(requestor.ae_title.strip(), requestor.address))
     for item in items:
         if event.is_cancelled:
             account.status = CANCEL
@@ -227,17 +185,59 @@ def on_extended_negotiation(event: evt.Event) -> dict[str, bytes]:
     }
 
 
-def on_accepted(event: evt.Event) -> None:
+def on_requested(event: evt.Event) -> None:
+    """Reject a caller that may not ask, before anything is negotiated with it."""
+    association = cast(WorklistAssociation, event.assoc)
+    call = _call(event)
+    try:
+        verdict = access.at_once(call) or lease.read(lambda: access.on_request(call))
+    except Refusal:
+        # An outage must not look as if the caller were a stranger: its queries hear 0xA700.
+        verdict = Verdict(Reason.UNDECIDED)
+    association.account = verdict
+    if verdict.rejection:
+        association.reject(*verdict.rejection)
+
+
+def _call(event: evt.Event) -> Call:
     requestor = event.assoc.requestor
+    request = cast(A_ASSOCIATE, requestor.primitive)
+    asked = {each.abstract_syntax for each in request.presentation_context_definition_list}
+    return Call(
+        calling=(request.calling_ae_title or "").strip(),
+        address=requestor.address,
+        called=(request.called_ae_title or "").strip(),
+        our_title=event.assoc.acceptor.ae_title.strip(),
+        is_echo=asked == {Verification},
+    )
+
+
+def on_accepted(event: evt.Event) -> None:
+    _log_association(event, "association")
+
+
+def on_rejected(event: evt.Event) -> None:
+    verdict: Verdict | None = getattr(event.assoc, "account", None)
+    # What we accepted and is rejected all the same is one too many for the library.
+    reason = verdict.reason if verdict and not verdict.is_accepted else Reason.FULL
+    _log_association(event, "association rejected", f" reason={reason}")
+
+
+def _log_association(event: evt.Event, what: str, more: str = "") -> None:
+    call = _call(event)
     logger.info(
-        "association ae=%s called=%s peer=%s",
-        _printable(requestor.ae_title),
-        _printable(getattr(requestor.primitive, "called_ae_title", "")),
-        requestor.address,
+        "%s ae=%s called=%s peer=%s%s",
+        what,
+        _printable(call.calling),
+        _printable(call.called),
+        call.address,
+        more,
     )
 
 
 HANDLERS: list[tuple[evt.EventType, Callable[..., object]]] = [
+    (evt.EVT_REQUESTED, on_requested),
+    (evt.EVT_REJECTED, on_rejected),
     (evt.EVT_C_FIND, on_find),
     (evt.EVT_C_ECHO, on_echo),
     (evt.EVT_SOP_EXTENDED, on_extended_negotiation),

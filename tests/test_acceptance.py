@@ -568,18 +568,23 @@ def test_t28_an_error_comment_does_not_stick(assoc: Association) -> None:
 
 
 @contextmanager
-def database_down() -> Iterator[None]:
-    """The worklist's database cannot be had: closed on PostgreSQL, without its table on SQLite."""
+def database_down(
+    tables: tuple[str, ...] = ("worklist_scheduledprocedurestep",),
+) -> Iterator[None]:
+    """The worklist's database cannot be had: closed on PostgreSQL, without its tables on SQLite."""
     name = connection.settings_dict["NAME"]
     if connection.vendor == "sqlite":
-        table = "worklist_scheduledprocedurestep"
         away, back = (
-            f"ALTER TABLE {a} RENAME TO {b}" for a, b in ((table, "gone"), ("gone", table))
+            ";".join(
+                f"ALTER TABLE {old.format(table)} RENAME TO {new.format(table)}" for table in tables
+            )
+            for old, new in (("{}", "gone_{}"), ("gone_{}", "{}"))
         )
 
         def run(statement: str) -> None:
             with connection.cursor() as cursor:
-                cursor.execute(statement)
+                for one in statement.split(";"):
+                    cursor.execute(one)
     else:
         # Unlike a renaming, it does not need the last session to have gone.
         away, back = (

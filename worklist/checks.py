@@ -149,6 +149,14 @@ def dicom_settings(
                     f"{name} is {getattr(settings, name)}.", hint="1 or more.", id="worklist.E012"
                 )
             )
+    if settings.DICOM_ACCESS not in ("known", "any"):
+        faults.append(
+            Error(
+                f"DICOM_ACCESS is {settings.DICOM_ACCESS!r}.",
+                hint="known: the stations that are set up. any: every caller.",
+                id="worklist.E014",
+            )
+        )
     if not 0 <= settings.DICOM_PORT <= 65535:
         faults.append(
             Error(f"DICOM_PORT is {settings.DICOM_PORT}.", hint="0 to 65535.", id="worklist.E013")

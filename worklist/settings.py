@@ -220,6 +220,10 @@ CSRF_FAILURE_VIEW = "worklist.views.errors.csrf_failure"
 AE_TITLE: str = env.str("AE_TITLE", default="WORKLIST")
 DICOM_BIND: str = env.str("DICOM_BIND", default="0.0.0.0")
 DICOM_PORT: int = env.int("DICOM_PORT", default=11112)
+# Who may call: "known" are the stations that are set up; "any" is everybody, in a test network.
+DICOM_ACCESS: str = env.str("DICOM_ACCESS", default="known")
+# Whether a peer must call us by our own AE title.
+DICOM_CHECK_CALLED_AE_TITLE: bool = env.bool("DICOM_CHECK_CALLED_AE_TITLE", default=False)
 DICOM_MAX_ASSOCIATIONS: int = env.int("DICOM_MAX_ASSOCIATIONS", default=100)
 # Matches in one answer; past it the query is refused (0xA700), since a list cut in silence hides
 # a patient.

@@ -45,6 +45,7 @@ def subjects() -> dict[str, str]:
         "worklist.code": _("Code"),
         "worklist.user": _("Account"),
         "auth.group": _("Role"),
+        "dicomscp.setupmode": _("Set-up mode"),
     }
 
 
