@@ -349,9 +349,10 @@ clocks, and are returned as they are stored.
 
 No security profile is claimed. Associations are neither encrypted nor authenticated by the
 broker, and an AE title is no secret (section 3.2.1): its port belongs on a network of the
-modalities alone, or behind a tunnel. The log tells of
-each association and query the AE titles, the address, counts and the status, and nothing of a
-patient.
+modalities alone, or behind a tunnel. A journal in the database keeps each association and each
+C-FIND request with the numbers of the steps that were sent, for 30 days (`JOURNAL_DAYS`). The log
+tells of each association and query the AE titles, the address, counts and the status, and nothing
+of a patient.
 
 ## 8 Declarations of PS3.4 K.6.1.3.2
 

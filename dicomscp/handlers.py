@@ -5,6 +5,7 @@ All rows are read, and the database given back, before the first answer leaves.
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import operator
 import secrets
@@ -14,17 +15,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from django.utils import timezone
 from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom import evt
 from pynetdicom.dimse_primitives import C_FIND
-from pynetdicom.pdu_primitives import A_ASSOCIATE
-from pynetdicom.sop_class import ModalityWorklistInformationFind, Verification
+from pynetdicom.sop_class import ModalityWorklistInformationFind
 
-from dicomscp import access, find, identifier, lease, plan, response
-from dicomscp.access import Call, Reason, Verdict
+from dicomscp import access, associations, find, identifier, lease, plan, response
+from dicomscp.access import Call
 from dicomscp.find import TooManyMatches
+from dicomscp.journal import JOURNAL
 from dicomscp.matching import Item
+from dicomscp.models import MOST_STEPS, Query
 from dicomscp.plan import QueryPlan
 from dicomscp.scope import NO_RULES, Rules
 from dicomscp.status import (
@@ -36,19 +39,20 @@ from dicomscp.status import (
     UNABLE_TO_PROCESS,
     Refusal,
 )
-from dicomscp.wire.association import WorklistAssociation
 from worklist import clock
 
 logger = logging.getLogger(__name__)
 
 # PS3.4 K.5: two reserved bytes (date and time always combine), no fuzzy names, no time zones.
 _EXTENDED_NEGOTIATION = b"\x01\x01\x00\x00"
+# What the journal keeps of an Identifier: no more than is read.
+_MOST_KEPT = identifier.MAX_BYTES
 
 # The associations that are in the middle of an answer.
 _answering: set[int] = set()
 
 
-def _read(query: QueryPlan, call: Call) -> tuple[tuple[Item, ...], Rules]:
+def _read(query: QueryPlan, call: Call, account: _Account) -> tuple[tuple[Item, ...], Rules]:
     """The matching rows, and the rules of the station that calls.
 
     Raises Refusal (0xA700) when they cannot be read or are too many, and (0x0124) when the caller
@@ -57,6 +61,7 @@ def _read(query: QueryPlan, call: Call) -> tuple[tuple[Item, ...], Rules]:
     try:
         return lease.read(lambda: _rows(query, call))
     except TooManyMatches as error:
+        account.matches = error.count
         count = error.count if error.count is not None else f"more than {error.limit}"
         comment = f"{count} matches, limit {error.limit}: narrow the query"
         raise Refusal(OUT_OF_RESOURCES, comment) from None
@@ -72,33 +77,51 @@ def _rows(query: QueryPlan, call: Call) -> tuple[tuple[Item, ...], Rules]:
 
 @dataclass
 class _Account:
-    """What the one log line of a request tells (no patient data)."""
+    """What is told of a request: one line of the log (no patient data), one row of the journal."""
 
+    at: dt.datetime = field(default_factory=timezone.now)
     started: float = field(default_factory=time.monotonic)
+    identifier: bytes = b""
     keys: int = 0
     unsupported: int = 0
-    sent: int = 0
-    status: int = SUCCESS
+    matches: int | None = None
+    # The steps that were sent.
+    steps: list[int | None] = field(default_factory=list)
+    # None until it is known with which one the answers end.
+    status: int | None = None
     comment: str = ""
 
     def write(self, event: evt.Event) -> None:
         requestor = event.assoc.requestor
+        milliseconds = int((time.monotonic() - self.started) * 1000)
         logger.info(
-            "C-FIND ae=%s peer=%s keys=%d unsupported=%d matches=%d status=%04X ms=%d%s",
-            _printable(requestor.ae_title),
+            "C-FIND ae=%s peer=%s keys=%d unsupported=%d matches=%d status=%s ms=%d%s",
+            associations.printable(requestor.ae_title),
             requestor.address,
             self.keys,
             self.unsupported,
-            self.sent,
-            self.status,
-            (time.monotonic() - self.started) * 1000,
+            len(self.steps),
+            "none" if self.status is None else f"{self.status:04X}",
+            milliseconds,
             f" comment={self.comment!r}" if self.comment else "",
         )
-
-
-def _printable(text: str) -> str:
-    """A peer's own words on one line of the log."""
-    return text.encode("unicode_escape").decode("ascii").replace(" ", "_")
+        JOURNAL.add(
+            Query(
+                association_id=associations.number(event.assoc),
+                at=self.at,
+                calling=associations.kept(requestor.ae_title.strip()),
+                address=requestor.address,
+                identifier=self.identifier,
+                transfer_syntax=associations.kept(event.context.transfer_syntax),
+                keys=self.keys,
+                matches=self.matches,
+                sent=len(self.steps),
+                steps=self.steps[:MOST_STEPS],
+                status=self.status,
+                comment=self.comment,
+                milliseconds=milliseconds,
+            )
+        )
 
 
 def is_answering(association: object) -> bool:
@@ -145,13 +168,16 @@ def _answers(event: evt.Event, account: _Account) -> Iterator[tuple[int | Datase
     request = cast(C_FIND, event.request)
     if request.Identifier is None:
         raise Refusal(IDENTIFIER_DOES_NOT_MATCH, "the request has no Identifier")
+    account.identifier = request.Identifier.getvalue()[:_MOST_KEPT]
     implicit_vr = event.context.transfer_syntax == ImplicitVRLittleEndian
     elements = identifier.read(request.Identifier.getvalue(), implicit_vr=implicit_vr)
     account.keys = len(elements)
     query = plan.make(elements)
     account.unsupported = len(query.unsupported)
     requestor = event.assoc.requestor
-    items, rules = _read(query, Call(requestor.ae_title.strip(), requestor.address))
+    call = Call(requestor.ae_title.strip(), requestor.address)
+    items, rules = _read(query, call, account)
+    account.matches = len(items)
     for item in items:
         if event.is_cancelled:
             account.status = CANCEL
@@ -168,7 +194,8 @@ def _answers(event: evt.Event, account: _Account) -> Iterator[tuple[int | Datase
                 alphabetic_only=rules.alphabetic_only,
             ),
         )
-        account.sent += 1
+        account.steps.append(item.step)
+    account.status = SUCCESS
 
 
 def on_echo(event: evt.Event) -> int:
@@ -185,61 +212,9 @@ def on_extended_negotiation(event: evt.Event) -> dict[str, bytes]:
     }
 
 
-def on_requested(event: evt.Event) -> None:
-    """Reject a caller that may not ask, before anything is negotiated with it."""
-    association = cast(WorklistAssociation, event.assoc)
-    call = _call(event)
-    try:
-        verdict = access.at_once(call) or lease.read(lambda: access.on_request(call))
-    except Refusal:
-        # An outage must not look as if the caller were a stranger: its queries hear 0xA700.
-        verdict = Verdict(Reason.UNDECIDED)
-    association.account = verdict
-    if verdict.rejection:
-        association.reject(*verdict.rejection)
-
-
-def _call(event: evt.Event) -> Call:
-    requestor = event.assoc.requestor
-    request = cast(A_ASSOCIATE, requestor.primitive)
-    asked = {each.abstract_syntax for each in request.presentation_context_definition_list}
-    return Call(
-        calling=(request.calling_ae_title or "").strip(),
-        address=requestor.address,
-        called=(request.called_ae_title or "").strip(),
-        our_title=event.assoc.acceptor.ae_title.strip(),
-        is_echo=asked == {Verification},
-    )
-
-
-def on_accepted(event: evt.Event) -> None:
-    _log_association(event, "association")
-
-
-def on_rejected(event: evt.Event) -> None:
-    verdict: Verdict | None = getattr(event.assoc, "account", None)
-    # What we accepted and is rejected all the same is one too many for the library.
-    reason = verdict.reason if verdict and not verdict.is_accepted else Reason.FULL
-    _log_association(event, "association rejected", f" reason={reason}")
-
-
-def _log_association(event: evt.Event, what: str, more: str = "") -> None:
-    call = _call(event)
-    logger.info(
-        "%s ae=%s called=%s peer=%s%s",
-        what,
-        _printable(call.calling),
-        _printable(call.called),
-        call.address,
-        more,
-    )
-
-
 HANDLERS: list[tuple[evt.EventType, Callable[..., object]]] = [
-    (evt.EVT_REQUESTED, on_requested),
-    (evt.EVT_REJECTED, on_rejected),
     (evt.EVT_C_FIND, on_find),
     (evt.EVT_C_ECHO, on_echo),
     (evt.EVT_SOP_EXTENDED, on_extended_negotiation),
-    (evt.EVT_ACCEPTED, on_accepted),
+    *associations.HANDLERS,
 ]

@@ -25,6 +25,7 @@ PURE = (
     "dicomscp/conformance.py",
 )
 SPEAKS_DICOM = (
+    "dicomscp/associations.py",
     "dicomscp/handlers.py",
     "dicomscp/server.py",
     "dicomscp/scu.py",
@@ -104,6 +105,7 @@ MAY_WRITE = {
     "worklist/audit/trail.py": "the signature itself",
     "worklist/once.py": "the one-time keys of forms: they say nothing of anyone",
     "worklist/identifiers.py": "the counters behind our numbers: they say nothing of anyone",
+    "dicomscp/journal.py": "what machines said, in bulk: no person writes or purges a row of it",
     "worklist/management/commands/synthesize.py": "made-up rows in bulk, for measurements",
 }
 # What has a method of such a name and is no row: the name that stands before the dot.

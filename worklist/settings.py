@@ -231,6 +231,9 @@ DICOM_MATCH_LIMIT: int = env.int("DICOM_MATCH_LIMIT", default=5000)
 # Queries that read the database at the same time; the others wait for their turn.
 DICOM_DATABASE_CONNECTIONS: int = env.int("DICOM_DATABASE_CONNECTIONS", default=8)
 
+# Days for which the journal of associations and queries is kept (`manage.py purge`).
+JOURNAL_DAYS: int = env.int("JOURNAL_DAYS", default=30)
+
 # --- patients -------------------------------------------------------------------------------------
 
 # Who gives the patient IDs of this site (Issuer of Patient ID); others' are labelled.
