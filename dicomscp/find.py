@@ -7,7 +7,7 @@ number of matches. No pynetdicom, no Identifier.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import closing
 from itertools import islice
 from typing import Any
@@ -100,6 +100,20 @@ def rows(
     if limit is not None and len(found) > limit:
         raise TooManyMatches(limit, None if undecided else queryset.count())
     return reading.with_relations(found)
+
+
+def items(
+    steps: Collection[int], *, conditions: Sequence[Condition] = (), returns: Sequence[Return] = ()
+) -> tuple[Item, ...]:
+    """These steps, with what the conditions look at and what is returned, in the answers' order.
+
+    Whether they meet the conditions is for the caller to ask.
+    """
+    queryset = ScheduledProcedureStep.objects.filter(pk__in=steps).order_by(
+        "start_date", "start_time", "id"
+    )
+    reading = _Reading(conditions, returns)
+    return reading.with_relations(list(reading.steps(queryset, enough=max(1, len(steps)))))
 
 
 # --- SQL ------------------------------------------------------------------------------------------
@@ -382,15 +396,10 @@ def _returned(returns: Sequence[Return]) -> Iterator[Attribute]:
 
 
 def _named(condition: Condition) -> Iterator[Attribute]:
+    yield from condition.attributes
     if isinstance(condition, AnyItem):
-        yield condition.attribute
         for inner in condition.conditions:
             yield from _named(inner)
-    elif isinstance(condition, Interval):
-        yield condition.date
-        yield condition.time
-    else:
-        yield condition.attribute
 
 
 def _values(attribute: Attribute, stored: Any) -> tuple[values.Value, ...]:

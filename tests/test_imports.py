@@ -23,6 +23,9 @@ PURE = (
     "dicomscp/status.py",
     "worklist/character_set.py",
     "dicomscp/conformance.py",
+    "dicomscp/explain/nearness.py",
+    "dicomscp/explain/keys.py",
+    "dicomscp/explain/suspects.py",
 )
 SPEAKS_DICOM = (
     "dicomscp/associations.py",
@@ -84,6 +87,10 @@ RULES = (
             "dicomscp.matching",
             "dicomscp.plan",
             "dicomscp.status",
+            "dicomscp.scope",
+            "dicomscp.response",
+            "dicomscp.explain.nearness",
+            "dicomscp.explain.keys",
             "worklist.character_set",
         ),
     ),

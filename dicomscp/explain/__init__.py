@@ -1,0 +1,4 @@
+"""Why a scanner does not show an exam: told by the rules that the SCP answers by.
+
+`explanation` puts it together, `words` tells it; `nearness`, `keys` and `suspects` are pure.
+"""

@@ -1,0 +1,115 @@
+"""What the journal has of one caller: its last call, its queries, and who may be it in disguise."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from django.db.models import Exists, Max, OuterRef
+from pydicom.uid import ImplicitVRLittleEndian
+
+from dicomscp import access, identifier, stations
+from dicomscp.access import Call, Reason
+from dicomscp.explain import nearness
+from dicomscp.explain.story import Accepted, Caller, Reached, Refused
+from dicomscp.identifier import Element
+from dicomscp.models import Association, Query
+from worklist.models import Station, StationTitle
+from worklist.models.stations import read_networks
+
+# Of this one's queries so many are looked through for one that sent the step.
+RECENT = 50
+_STRANGERS = 50
+_WORKLIST = "Modality Worklist"
+
+
+def of_station(station: Station) -> Caller:
+    """The station as it calls."""
+    known = stations.of(station)
+    return Caller((known.rules.ae_title, *known.rules.titles), station, known.rules)
+
+
+def of_query(query: Query) -> Caller:
+    """Who asked this."""
+    known = stations.known(query.calling)
+    if known is None:
+        return Caller((query.calling,))
+    titles = (known.rules.ae_title, *known.rules.titles)
+    return Caller(titles, Station.objects.get(pk=known.pk), known.rules)
+
+
+def elements(query: Query) -> tuple[Element, ...]:
+    """The keys of a query. Raises Refusal as the SCP did."""
+    is_implicit = query.transfer_syntax == ImplicitVRLittleEndian
+    return identifier.read(bytes(query.identifier), implicit_vr=is_implicit)
+
+
+def queries(caller: Caller, count: int = RECENT) -> list[Query]:
+    """Its last queries, the last one first."""
+    found = Query.objects.filter(calling__in=caller.titles).order_by("-at", "-id")
+    return list(found.defer("identifier")[:count])
+
+
+def reached(caller: Caller, *, is_running: bool | None = None) -> Reached:
+    """Its last call, one for more than Verification if there is any."""
+    calls = Association.objects.filter(calling__in=caller.titles).order_by("-opened", "id")
+    last = calls.exclude(reason=Reason.VERIFICATION).first() or calls.first()
+    return Reached(last, _impostor(caller, last), is_running)
+
+
+def accepted(reached: Reached, query: Query | None, *, is_chosen: bool) -> Accepted:
+    """Whether it may ask: as its last call was answered, unless it has asked since."""
+    last = reached.last
+    if query is not None:
+        verdict = access.on_query(Call(query.calling, query.address))
+        if not verdict.is_accepted:
+            return Accepted(query.association or last, Refused.REJECTED, verdict.reason)
+    if last is None or (is_chosen and query):
+        return Accepted(query.association if query else None)
+    if query is not None and (query.association_id == last.pk or query.at > last.opened):
+        return Accepted(query.association or last)
+    if not last.is_accepted:
+        return Accepted(last, Refused.REJECTED)
+    if _WORKLIST in last.refused_contexts:
+        return Accepted(last, Refused.CONTEXT_REFUSED)
+    if query is not None:
+        # It may call for other services, too.
+        return Accepted(query.association or last)
+    refused = Refused.SILENT if _WORKLIST in last.contexts else Refused.NO_CONTEXT
+    return Accepted(last, refused)
+
+
+# --- in disguise ----------------------------------------------------------------------------------
+
+
+def _impostor(caller: Caller, last: Association | None) -> Association | None:
+    """The last call of one that is not set up and may be this one: by its title, or its address."""
+    if caller.station is None:
+        return None
+    first = Station.objects.filter(ae_title=OuterRef("calling"))
+    further = StationTitle.objects.filter(ae_title=OuterRef("calling"))
+    strangers = Association.objects.exclude(Exists(first)).exclude(Exists(further))
+    if last is not None:
+        strangers = strangers.filter(opened__gt=last.opened)
+    rows = strangers.values_list("calling", "address").annotate(at=Max("opened"))
+    for calling, address, at in rows.order_by("-at")[:_STRANGERS]:
+        if _is_near(caller, calling) or _is_at_home(caller.station, address, last):
+            return strangers.filter(calling=calling, address=address, opened=at).first()
+    return None
+
+
+def _is_near(caller: Caller, calling: str) -> bool:
+    return any(nearness.of_titles(calling, title) for title in caller.titles)
+
+
+def _is_at_home(station: Station, address: str, last: Association | None) -> bool:
+    """Whether no other scanner calls from there, and this one does."""
+    networks = read_networks(station.networks) if station.networks else ()
+    hosts = {network.network_address for network in networks if network.num_addresses == 1}
+    try:
+        is_own = ipaddress.ip_address(address) in hosts
+    except ValueError:
+        is_own = False
+    if not is_own and (last is None or last.address != address):
+        return False
+    others = Association.objects.filter(address=address, calling=OuterRef("ae_title"))
+    return not Station.objects.exclude(pk=station.pk).filter(Exists(others)).exists()
