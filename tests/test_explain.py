@@ -11,8 +11,9 @@ from django.utils import timezone
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from dicomscp import find, plan
-from dicomscp.explain import explanation, heard, nearness
+from dicomscp import find
+from dicomscp.asked import plan_of
+from dicomscp.explain import explanation, nearness
 from dicomscp.explain.nearness import Near
 from dicomscp.explain.story import Caller, Cause
 from dicomscp.matching import condition
@@ -80,7 +81,7 @@ def rules(draw: st.DrawFn) -> Rules:
 def sent_by_the_scp(query: Query, of: Rules) -> set[int | None] | str:
     """The steps that the SCP answers this query with, by the way that it goes."""
     try:
-        wanted = plan.make(heard.elements(query))
+        wanted = plan_of(query)
         return {item.step for item in find.answer(wanted, of, now=clock.now())}
     except Refusal:
         return "refused"

@@ -13,6 +13,7 @@ from dataclasses import replace
 from django.conf import settings
 
 from dicomscp import find, plan, scope
+from dicomscp.asked import elements as elements_of
 from dicomscp.explain import heard, keys, suspects
 from dicomscp.explain.story import (
     Asked,
@@ -75,7 +76,7 @@ def _explained(
     now = clock.now()
     scoped = scope.under(wanted or _EVERYTHING, caller.rules, now=now)
     if query is not None and wanted is not None:
-        verdicts = keys.of(heard.elements(query), wanted, scoped.plan, item)
+        verdicts = keys.of(elements_of(query), wanted, scoped.plan, item)
         matched = Keys(verdicts, is_read=True)
     else:
         matched = Keys()
@@ -115,7 +116,7 @@ def _asked(
     query: Query, *, is_chosen: bool, others: tuple[Query, ...]
 ) -> tuple[Asked, QueryPlan | None]:
     try:
-        wanted = plan.make(heard.elements(query))
+        wanted = plan.make(elements_of(query))
     except Refusal as refusal:
         return Asked(query, is_chosen, others, refusal), None
     return Asked(query, is_chosen, others), wanted

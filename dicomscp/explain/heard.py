@@ -5,13 +5,11 @@ from __future__ import annotations
 import ipaddress
 
 from django.db.models import Exists, Max, OuterRef
-from pydicom.uid import ImplicitVRLittleEndian
 
-from dicomscp import access, identifier, stations
+from dicomscp import access, stations
 from dicomscp.access import Call, Reason
 from dicomscp.explain import nearness
 from dicomscp.explain.story import Accepted, Caller, Reached, Refused
-from dicomscp.identifier import Element
 from dicomscp.models import Association, Query
 from worklist.models import Station, StationTitle
 from worklist.models.stations import read_networks
@@ -35,12 +33,6 @@ def of_query(query: Query) -> Caller:
         return Caller((query.calling,))
     titles = (known.rules.ae_title, *known.rules.titles)
     return Caller(titles, Station.objects.get(pk=known.pk), known.rules)
-
-
-def elements(query: Query) -> tuple[Element, ...]:
-    """The keys of a query. Raises Refusal as the SCP did."""
-    is_implicit = query.transfer_syntax == ImplicitVRLittleEndian
-    return identifier.read(bytes(query.identifier), implicit_vr=is_implicit)
 
 
 def queries(caller: Caller, count: int = RECENT) -> list[Query]:

@@ -9,7 +9,7 @@ import enum
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from dicomscp import response
+from dicomscp import doubts, response
 from dicomscp.explain.keys import DATE, MODALITY, STEP, TITLE
 from dicomscp.matching import Item
 from dicomscp.plan import QueryPlan, Return
@@ -29,14 +29,14 @@ class Sendable:
     """How a step goes out under a station's rules.
 
     `wanted` is the set that was asked for or is set, `sent_in` the one that every text fits;
-    `unfit` what does not fit the wanted one; `missing` is of type 1 and empty; `too_long` longer
-    than its VR allows.
+    `unfit` has letters that the wanted one lacks; `missing` is of type 1 and empty; `too_long`
+    longer than its VR allows.
     """
 
     wanted: CharacterSet
     is_declared: bool
     sent_in: CharacterSet
-    unfit: tuple[tuple[Attribute, str], ...]
+    unfit: tuple[Attribute, ...]
     missing: tuple[Attribute, ...]
     too_long: tuple[Attribute, ...]
 
@@ -51,49 +51,19 @@ def sendable(query: QueryPlan, item: Item, rules: Rules) -> Sendable:
     if rules.alphabetic_only:
         item = response.alphabetic(item)
     wanted = query.character_set if rules.character_set is None else rules.character_set
-    texts = list(_texts(query.returns, item))
+    found = doubts.of(query, item, wanted=wanted)
+
+    def of(kind: doubts.Kind) -> tuple[Attribute, ...]:
+        return tuple(each.attribute for each in found if each.kind is kind)
+
     return Sendable(
         wanted,
         is_declared=rules.character_set is not None or bool(query.character_set),
         sent_in=response.fitting(query.returns, item, wanted),
-        unfit=tuple(
-            (attribute, text)
-            for attribute, text in texts
-            if attribute.vr in character_set.GOVERNED_VRS
-            and not character_set.fits(text, wanted, attribute.vr)
-        )
-        if character_set.is_supported(wanted)
-        else (),
-        missing=tuple(_missing(query.returns, item)),
-        too_long=tuple(dict.fromkeys(each for each, text in texts if _is_too_long(each, text))),
+        unfit=of(doubts.Kind.LETTER),
+        missing=of(doubts.Kind.EMPTY),
+        too_long=of(doubts.Kind.LONG),
     )
-
-
-def _texts(returns: Sequence[Return], item: Item) -> Iterator[tuple[Attribute, str]]:
-    for returned in returns:
-        attribute = returned.attribute
-        if attribute.is_sequence:
-            for inner in item.items[attribute]:
-                yield from _texts(returned.items, inner)
-        elif attribute.vr in values.TEXT_VRS:
-            for value in item.values[attribute]:
-                yield attribute, str(value)
-
-
-def _missing(returns: Sequence[Return], item: Item) -> Iterator[Attribute]:
-    for returned in returns:
-        attribute = returned.attribute
-        if attribute.is_sequence:
-            for inner in item.items[attribute]:
-                yield from _missing(returned.items, inner)
-        elif attribute.returned == "1" and not item.values[attribute]:
-            yield attribute
-
-
-def _is_too_long(attribute: Attribute, text: str) -> bool:
-    parts = text.split("=") if attribute.vr == "PN" else [text]
-    limit = values.MAX_LENGTH.get(attribute.vr)
-    return limit is not None and any(len(part) > limit for part in parts)
 
 
 # --- what consoles drop ---------------------------------------------------------------------------

@@ -340,7 +340,7 @@ def _sent(told: Explanation) -> Iterator[Line]:
     if sendable is None:
         return
     if sendable.unfit:
-        names = ", ".join(dict.fromkeys(each.name for each, _text in sendable.unfit))
+        names = ", ".join(attribute.name for attribute in sendable.unfit)
         yield Line(
             Mark.NO if sendable.is_declared else Mark.WARN,
             _("%(what)s does not fit %(wanted)s: everything is sent in %(sent)s")
@@ -515,7 +515,7 @@ def _cause(told: Explanation, cause: Cause) -> tuple[str, ...]:
                 "it was sent in %(sent)s."
             )
             % {
-                "what": sendable.unfit[0][0].name,
+                "what": sendable.unfit[0].name,
                 "wanted": _set(sendable.wanted),
                 "scanner": scanner,
                 "sent": _set(sendable.sent_in),
