@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from dicomscp.views import data_set, mode, queries, shown
+from dicomscp.views import data_set, explain, explain_query, mode, queries, shown
 
 urlpatterns = [
     path("exams/<int:pk>/dicom/", data_set.data_set, name="exam-dicom"),
@@ -12,6 +12,8 @@ urlpatterns = [
     path("exams/<int:pk>/dicom.json", data_set.json_file, name="exam-dicom-json"),
     path("queries/", queries.queries, name="queries"),
     path("queries/<int:pk>/", queries.query, name="query"),
+    path("queries/<int:pk>/case.dump", explain_query.case, name="query-case"),
+    path("explain/", explain.explain, name="explain"),
     path("setup/scanners/<int:pk>/list/", shown.shown, name="setup-scanner-shown"),
     path("setup/scanners/<int:pk>/list/now/", shown.shown_now, name="setup-scanner-shown-now"),
     path("setup/scanners/mode/", mode.switch, name="setup-mode"),

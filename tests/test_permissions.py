@@ -76,6 +76,8 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "setup-scanner": (STATIONS,),
     "queries": (QUERIES, PATIENTS),
     "query": (QUERIES, PATIENTS),
+    "query-case": (QUERIES, PATIENTS),
+    "explain": (QUERIES, PATIENTS),
     "setup-mode": (STATIONS,),
     "setup-scanner-shown": (STATIONS, SEE, PATIENTS),
     "setup-scanner-shown-now": (STATIONS, SEE, PATIENTS),

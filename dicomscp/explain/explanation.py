@@ -108,6 +108,8 @@ def _explained(
         )
         if delivered.is_sent is not False
         else Dropped(),
+        item=item,
+        plan=wanted,
     )
     return replace(told, causes=tuple(dict.fromkeys(_causes(told))))
 

@@ -82,7 +82,7 @@ def of(
 
     `asked` is the plan of the elements, `widened` the same as it counts for the station.
     """
-    texts = dict(_texts(elements, (), character_set.DEFAULT))
+    texts = texts_of(elements)
     found = list(_conditions(widened.conditions, item, texts))
     told = {attribute for verdict in found for attribute in verdict.attributes}
     found += _universal(texts, told)
@@ -102,6 +102,14 @@ def misplaced(verdicts: Sequence[KeyVerdict]) -> tuple[KeyVerdict, ...]:
 
 
 # --- what is asked --------------------------------------------------------------------------------
+
+Texts = dict[Attribute, tuple[tuple[int, ...], str]]
+"""The place and the text of each key that the table knows; of a whole sequence the text is ""."""
+
+
+def texts_of(elements: Sequence[Element]) -> Texts:
+    """The keys of a request as they were sent."""
+    return dict(_texts(elements, (), character_set.DEFAULT))
 
 
 def _texts(
@@ -150,10 +158,8 @@ def _places(elements: Sequence[Element], path: tuple[int, ...]) -> Iterator[tupl
 
 # --- verdicts -------------------------------------------------------------------------------------
 
-_Texts = dict[Attribute, tuple[tuple[int, ...], str]]
 
-
-def _conditions(conditions: Sequence[Condition], item: Item, texts: _Texts) -> Iterator[KeyVerdict]:
+def _conditions(conditions: Sequence[Condition], item: Item, texts: Texts) -> Iterator[KeyVerdict]:
     for condition in conditions:
         if isinstance(condition, AnyItem) and condition.attribute is STEP:
             # There is exactly one item of it: its conditions can be asked one by one.
@@ -164,7 +170,7 @@ def _conditions(conditions: Sequence[Condition], item: Item, texts: _Texts) -> I
             yield _of_leaf(condition, item, texts)
 
 
-def _of_leaf(condition: Condition, item: Item, texts: _Texts) -> KeyVerdict:
+def _of_leaf(condition: Condition, item: Item, texts: Texts) -> KeyVerdict:
     about = condition.attributes
     held = tuple(item.values[attribute] for attribute in about)
     matches = condition.matches(item)
@@ -180,7 +186,7 @@ def _of_leaf(condition: Condition, item: Item, texts: _Texts) -> KeyVerdict:
     )
 
 
-def _of_sequence(condition: AnyItem, item: Item, texts: _Texts) -> KeyVerdict:
+def _of_sequence(condition: AnyItem, item: Item, texts: Texts) -> KeyVerdict:
     """One verdict for all keys in a sequence of codes: one item has to meet them together."""
     about = tuple(inner for each in condition.conditions for inner in each.attributes)
     matches = condition.matches(item)
@@ -201,7 +207,7 @@ def _of_sequence(condition: AnyItem, item: Item, texts: _Texts) -> KeyVerdict:
     )
 
 
-def _universal(texts: _Texts, told: set[Attribute]) -> Iterator[KeyVerdict]:
+def _universal(texts: Texts, told: set[Attribute]) -> Iterator[KeyVerdict]:
     for attribute, (place, text) in texts.items():
         if attribute not in told:
             yield KeyVerdict(Kind.UNIVERSAL, place, (attribute,), text)

@@ -14,8 +14,9 @@ from dicomscp.access import Reason
 from dicomscp.explain import keys
 from dicomscp.explain.keys import KeyVerdict
 from dicomscp.explain.suspects import Sendable, Suspect
-from dicomscp.matching import Condition
+from dicomscp.matching import Condition, Item
 from dicomscp.models import Association, Query
+from dicomscp.plan import QueryPlan
 from dicomscp.scope import NO_RULES, Rules
 from dicomscp.status import CANCEL, NOT_AUTHORISED, SUCCESS, Refusal
 from worklist.models import ScheduledProcedureStep, Station
@@ -282,6 +283,9 @@ class Explanation:
     sent: Sent
     delivered: Delivered
     dropped: Dropped
+    # What the verdicts are on: the step's values, and what the query means; None: no query.
+    item: Item
+    plan: QueryPlan | None
     causes: tuple[Cause, ...] = ()
 
     @cached_property
