@@ -9,7 +9,9 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group
 from django.core.management import call_command
+from django.test import Client
 from pynetdicom import AE
 from pynetdicom.sop_class import CTImageStorage
 
@@ -22,7 +24,7 @@ from tests import tools
 from tests.cast import DAY, actor, step
 from worklist import catalogue, clock, scheduling
 from worklist.audit import trail
-from worklist.models import ScheduledProcedureStep, Station, StepStatus
+from worklist.models import ScheduledProcedureStep, Station, StepStatus, User
 
 pytestmark = [pytest.mark.django_db(transaction=True), tools.needs("dcmtk")]
 
@@ -105,6 +107,19 @@ def told_first(shown: ScheduledProcedureStep, cause: Cause, *said: str, well: bo
     for number in range(1, 9):
         assert f"\n{number} " in out.getvalue()
     assert "Rossi" not in out.getvalue()
+    page = as_technologist().get(f"/explain/?step={shown.pk}&station={told.caller.station.pk}")  # type: ignore[union-attr]
+    assert page.context["short"] == words.short_answer(told)
+    assert f'data-cause="{cause}"' in page.content.decode()
+
+
+def as_technologist() -> Client:
+    user = User.objects.filter(username="ted").first()
+    if user is None:
+        user = User(username="ted")
+        trail.save(user, by=actor, lists={"groups": [Group.objects.get(name="Technologist")]})
+    client = Client()
+    client.force_login(user)
+    return client
 
 
 def test_01_wrong_ae_title(scanner: Scanner) -> None:

@@ -25,7 +25,7 @@ def dump(query: Query) -> bytes:
         f"# query {query.pk} of {query.at:%Y-%m-%d %H:%M:%S} UTC, calling AE title {query.calling}",
         f"# answered with {query.sent} matches, final status "
         + ("none" if query.status is None else f"0x{query.status:04X}"),
-        "# dump2dcm FILE.dump FILE.dcm && findscu -W -od ANSWERS HOST PORT FILE.dcm",
+        "# dump2dcm +l 1000000 FILE.dump FILE.dcm && findscu -W -od ANSWERS HOST PORT FILE.dcm",
     )
     lines = [line.encode("ascii", "backslashreplace") for line in head]
     return b"\n".join((*lines, *_lines(asked.elements(query), 0))) + b"\n"

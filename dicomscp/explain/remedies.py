@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import enum
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 
 from django.utils.translation import gettext as _
@@ -24,6 +24,7 @@ from worklist import catalogue, clock, scheduling, values
 from worklist.attributes import Attribute
 from worklist.audit.trail import Actor
 from worklist.models import ScheduledProcedureStep, Station, StationTitle, StepStatus
+from worklist.scheduling.conflicts import ConflictsFound
 
 STATIONS = "worklist.manage_stations"
 BOOK = "worklist.schedule_exam"
@@ -242,9 +243,19 @@ def book(told: Explanation, *, by: Actor, version: int | None) -> ScheduledProce
     step = told.step
     stations = [*scheduling.steps.stations_of(step), station]
     start = dt.datetime.combine(step.start_date, step.start_time)
-    return scheduling.reschedule(
-        step, start, stations=stations, by=by, version=version, accepted=()
-    )
+
+    def on_both(accepted: Collection[str]) -> ScheduledProcedureStep:
+        return scheduling.reschedule(
+            step, start, stations=stations, by=by, version=version, accepted=accepted
+        )
+
+    try:
+        return on_both(())
+    except ConflictsFound as error:
+        # That its time has passed is no news: it keeps the time that it has.
+        if any(conflict.code != "past" for conflict in error.conflicts):
+            raise
+        return on_both([conflict.fingerprint for conflict in error.conflicts])
 
 
 # --- what we can say, and not do ------------------------------------------------------------------
