@@ -14,7 +14,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, Subquery
 
 from dicomscp import scope as scopes
 from dicomscp.matching import (
@@ -114,6 +114,39 @@ def items(
     )
     reading = _Reading(conditions, returns)
     return reading.with_relations(list(reading.steps(queryset, enough=max(1, len(steps)))))
+
+
+def past_limits(questions: Sequence[tuple[Sequence[Condition], int]]) -> tuple[bool, ...]:
+    """Of each question, conditions and a limit, whether more steps meet them; one statement.
+
+    Only where SQL alone does not decide, and there may be too many, a question costs one more.
+    """
+    if not questions:
+        return ()
+    steps = ScheduledProcedureStep.objects.order_by()
+    found: dict[str, Subquery] = {}
+    for number, (conditions, limit) in enumerate(questions):
+        where = Q()
+        for condition in conditions:
+            where &= _narrow(condition)
+        found[f"past_{number}"] = Subquery(steps.filter(where).values("pk")[limit : limit + 1])
+    # One row to hang them on; without any step there is none, and nothing is past a limit.
+    row: dict[str, Any] = steps.annotate(**found).values(*found).first() or {}
+    return tuple(
+        row.get(f"past_{number}") is not None and _is_past(conditions, limit)
+        for number, (conditions, limit) in enumerate(questions)
+    )
+
+
+def _is_past(conditions: Sequence[Condition], limit: int) -> bool:
+    """Whether more than so many steps meet the conditions, of which SQL has found too many."""
+    if not _undecided_of(conditions):
+        return True
+    try:
+        rows(QueryPlan(tuple(conditions), ()), limit=limit)
+    except TooManyMatches:
+        return True
+    return False
 
 
 # --- SQL ------------------------------------------------------------------------------------------

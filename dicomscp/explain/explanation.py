@@ -80,7 +80,7 @@ def _explained(
         matched = Keys(verdicts, is_read=True)
     else:
         matched = Keys()
-    own = _own_rules(scoped, item)
+    own = own_rules(scoped, item)
     if matched.match and own.match:
         assert wanted is not None
         own = replace(own, place=_place(wanted, caller.rules, step, now=now))
@@ -133,7 +133,8 @@ _KINDS = {
 }
 
 
-def _own_rules(scoped: Scoped, item: Item) -> OwnRules:
+def own_rules(scoped: Scoped, item: Item) -> OwnRules:
+    """Each of our own rules with its verdict on this step."""
     (held,) = item.items[keys.STEP]
     verdicts = []
     for condition in scoped.conditions:

@@ -91,6 +91,12 @@ def of(
     return tuple(sorted(found, key=lambda verdict: order.get(verdict.tags, len(order))))
 
 
+def failing(widened: QueryPlan, item: Item, texts: Texts) -> Iterator[KeyVerdict]:
+    """The keys that this step does not meet, in the plan's order."""
+    verdicts = _conditions(widened.conditions, item, texts)
+    return (verdict for verdict in verdicts if not verdict.matches)
+
+
 def misplaced(verdicts: Sequence[KeyVerdict]) -> tuple[KeyVerdict, ...]:
     """The keys that ask for a value where they ask for nothing, and stand nowhere else."""
     there = {one for each in verdicts if each.kind is Kind.UNIVERSAL for one in each.attributes}

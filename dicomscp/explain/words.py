@@ -217,7 +217,7 @@ def verdict_words(verdict: KeyVerdict) -> str:
     if verdict.matches:
         return _("match (%(why)s)") % {"why": verdict.because} if verdict.because else _("match")
     near = near_words(verdict)
-    return _("differs: %(how)s") % {"how": near} if near else _("differs")
+    return _("no match: %(how)s") % {"how": near} if near else _("no match")
 
 
 def key_mark(verdict: KeyVerdict) -> Mark:
@@ -266,9 +266,9 @@ def _status(value: str) -> str:
     return str(dict(StepStatus.choices).get(value, value))
 
 
-def rule_text(verdict: RuleVerdict, told: Explanation) -> str:
-    """One of our own rules and what the step has to do with it."""
-    scanner, held = told.caller.name, verdict.held
+def rule_text(verdict: RuleVerdict, *, scanner: str, modality: str) -> str:
+    """One of our own rules and what the step has to do with it; the modality is the scanner's."""
+    held = verdict.held
     yes = verdict.matches
     if verdict.kind is RuleKind.STATUS:
         values = {"status": _status(held[0] if held else ""), "scanner": scanner}
@@ -284,7 +284,7 @@ def rule_text(verdict: RuleVerdict, told: Explanation) -> str:
         values = {
             "modality": held_words(held),
             "scanner": scanner,
-            "own": told.caller.rules.modality,
+            "own": modality,
         }
         if yes:
             return _("modality %(modality)s is shown on %(scanner)s") % values
@@ -293,6 +293,10 @@ def rule_text(verdict: RuleVerdict, told: Explanation) -> str:
     if yes:
         return _("inside the hours that are shown: %(window)s") % {"window": window}
     return _("outside the hours that are shown: %(window)s") % {"window": window}
+
+
+def _rule(verdict: RuleVerdict, told: Explanation) -> str:
+    return rule_text(verdict, scanner=told.caller.name, modality=told.caller.rules.modality)
 
 
 def _window(condition: Interval) -> str:
@@ -304,7 +308,7 @@ def _window(condition: Interval) -> str:
 
 def _rules(told: Explanation) -> Iterator[Line]:
     for verdict in told.rules.verdicts:
-        yield Line(Mark.YES if verdict.matches else Mark.NO, rule_text(verdict, told))
+        yield Line(Mark.YES if verdict.matches else Mark.NO, _rule(verdict, told))
     place = told.rules.place
     if place is None:
         return
@@ -500,7 +504,7 @@ def _cause(told: Explanation, cause: Cause) -> tuple[str, ...]:
     if cause is Cause.RULE:
         return (
             _("Our own rules leave it out: %(reason)s.")
-            % {"reason": rule_text(told.rules.failing[0], told)},
+            % {"reason": _rule(told.rules.failing[0], told)},
         )
     if cause is Cause.LIMIT:
         return (
@@ -564,7 +568,7 @@ def _key(told: Explanation) -> tuple[str, ...]:
     }
     text = _("%(scanner)s asks for %(key)s %(asked)s; the exam has %(held)s.") % values
     near = near_words(key)
-    return (text, _("In words: %(how)s.") % {"how": near}) if near else (text,)
+    return (text, _("The difference: %(how)s.") % {"how": near}) if near else (text,)
 
 
 def _was_delivered(told: Explanation) -> tuple[str, ...]:
