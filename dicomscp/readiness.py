@@ -23,7 +23,7 @@ from dicomscp.explain.keys import DATE, STEP, KeyVerdict, Texts
 from dicomscp.explain.story import RuleKind, RuleVerdict
 from dicomscp.matching import AnyItem, Between, Condition, Interval, Item, OneOf
 from dicomscp.models import Query
-from dicomscp.plan import QueryPlan
+from dicomscp.plan import QueryPlan, Return
 from dicomscp.scope import OF_A_PATIENT, Rules, Scoped
 from dicomscp.status import Refusal
 from worklist import clock
@@ -96,27 +96,33 @@ def of_own(steps: Collection[int]) -> dict[int, list[Light]]:
     rows = StepStation.objects.filter(step__in=steps).select_related("station")
     named = [(row.step_id, row.station) for row in rows.order_by("step", "position")]
     every = {station.pk: station for _step, station in named}
-    found = of({step for step, _station in named}, list(every.values()))
+    pairs = frozenset((step, station.pk) for step, station in named)
+    found = of({step for step, _pk in pairs}, list(every.values()), only=pairs)
     told: dict[int, list[Light]] = defaultdict(list)
     for step, station in named:
         told[step].append(found[step, station.pk])
     return told
 
 
-def of(steps: Collection[int], at: Sequence[Station]) -> dict[tuple[int, int], Light]:
+def of(
+    steps: Collection[int],
+    at: Sequence[Station],
+    *,
+    only: Collection[tuple[int, int]] | None = None,
+) -> dict[tuple[int, int], Light]:
     """The light of each of these steps on each of these stations, by both their pks.
 
-    The number of statements depends neither on the steps nor on the stations.
+    Or of these pairs alone. The number of statements depends neither on steps nor on stations.
     """
     lists = [_List.of(station, queries) for station, queries in _queries(at)]
     conditions = [condition for each in lists for condition in each.conditions]
-    items = find.items(steps, conditions=conditions, returns=plan.everything().returns)
+    items = find.items(steps, conditions=conditions, returns=(Return(STEP),))
     past = find.past_limits([(each.conditions, each.limit) for each in lists])
     return {
         (item.step, each.station.pk): each.light(item, is_past=is_past)
         for each, is_past in zip(lists, past, strict=True)
         for item in items
-        if item.step is not None
+        if item.step is not None and (only is None or (item.step, each.station.pk) in only)
     }
 
 
@@ -191,11 +197,11 @@ class _List:
             return replace(told, state=State.BLOCKED, is_turned_away=True)
         if self.is_refused:
             return replace(told, state=State.BLOCKED, is_refused=True)
-        failing = list(keys.failing(self.scoped.plan, item, self.texts))
-        broken = explanation.own_rules(self.scoped, item).failing
-        if not failing and not broken:
+        if all(condition.matches(item) for condition in self.conditions):
             state = State.BLOCKED if is_past else State.READY
             return replace(told, state=state, is_past_limit=is_past)
+        failing = list(keys.failing(self.scoped.plan, item, self.texts))
+        broken = explanation.own_rules(self.scoped, item).failing
         if all(map(self._will_come, failing)) and all(map(_is_to_come, broken)):
             return replace(told, state=State.LATER)
         key = next((each for each in failing if not self._will_come(each)), None)

@@ -105,6 +105,37 @@ def test_pages_have_no_faults(open_page: OpenPage, locale: str) -> None:
         picture(page, name)
 
 
+def test_the_board_and_the_exam_tell_what_will_show(open_page: OpenPage) -> None:
+    shown, asked = fill()
+    Query.objects.filter(pk=asked.pk).update(at=timezone.make_aware(MONDAY - dt.timedelta(hours=3)))
+    page = open_page("Technologist", "/today/")
+    line = page.locator("[data-asked]").first
+    expect(line).to_contain_text("last asked 3 h ago")
+    expect(line).to_contain_text("1 exam will not show")
+    assert faults_everywhere(page) == []
+    picture(page, "board")
+    # A refresh of the board does not take it away.
+    page.evaluate("document.querySelector('[data-asked]').replaceChildren()")
+    page.evaluate("document.dispatchEvent(new CustomEvent('htmx:after:swap', {detail: {}}))")
+    expect(line).to_contain_text("1 exam will not show")
+    page.goto(f"/exams/{shown.pk}/")
+    light = page.locator(".lights")
+    expect(light).to_contain_text("Not on CT 1: it asks for Scheduled Station AE Title CT-1")
+    assert faults_everywhere(page) == []
+    picture(page, "exam")
+    light.locator("a").click()
+    expect(page.locator("h1")).to_contain_text("Why does CT 1 not see it?")
+
+
+def test_after_saving_the_notice_tells_whether_it_will_show(open_page: OpenPage) -> None:
+    shown, _ = fill()
+    page = open_page("Supervisor", f"/exams/{shown.pk}/move/")
+    page.fill("#id_time", "15:00")
+    page.select_option("#id_station", label="CT 1 (CT1)")
+    page.click("main form button.primary")
+    expect(page.locator(".notice .lights")).to_contain_text("Not on CT 1")
+
+
 def test_from_the_exam_to_the_button_that_helps_and_back(open_page: OpenPage) -> None:
     shown, _ = fill()
     page = open_page("Administrator", f"/exams/{shown.pk}/")
