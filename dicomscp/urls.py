@@ -13,6 +13,7 @@ urlpatterns = [
     path("queries/", queries.queries, name="queries"),
     path("queries/<int:pk>/", queries.query, name="query"),
     path("queries/<int:pk>/case.dump", explain_query.case, name="query-case"),
+    path("exams/<int:pk>/explain/", explain.exam, name="exam-explain"),
     path("explain/", explain.explain, name="explain"),
     path("readiness/exam/<int:pk>/", readiness.exam, name="readiness-exam"),
     path("readiness/notice/", readiness.notice, name="readiness-notice"),

@@ -15,7 +15,7 @@ from django.test import Client
 from pynetdicom import AE
 from pynetdicom.sop_class import CTImageStorage
 
-from dicomscp.explain import explanation, words
+from dicomscp.explain import explanation, short, words
 from dicomscp.explain.story import Cause, Mark
 from dicomscp.journal import JOURNAL
 from dicomscp.server import WorklistScp
@@ -92,8 +92,8 @@ def booked(**more: Any) -> ScheduledProcedureStep:
 def told_first(shown: ScheduledProcedureStep, cause: Cause, *said: str, well: bool = False) -> None:
     """The page and the command name this cause first, in these words."""
     told = explanation.of_station(shown, Station.objects.get(ae_title="CT_1"))
-    assert told.cause is cause, (told.causes, words.short_answer(told))
-    answer = " ".join(words.short_answer(told))
+    assert told.cause is cause, (told.causes, short.answer(told))
+    answer = " ".join(short.answer(told))
     for part in said:
         assert part in answer
     out = StringIO()
@@ -108,7 +108,7 @@ def told_first(shown: ScheduledProcedureStep, cause: Cause, *said: str, well: bo
         assert f"\n{number} " in out.getvalue()
     assert "Rossi" not in out.getvalue()
     page = as_technologist().get(f"/explain/?step={shown.pk}&station={told.caller.station.pk}")  # type: ignore[union-attr]
-    assert page.context["short"] == words.short_answer(told)
+    assert page.context["short"] == short.answer(told)
     assert f'data-cause="{cause}"' in page.content.decode()
 
 

@@ -78,6 +78,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "query": (QUERIES, PATIENTS),
     "query-case": (QUERIES, PATIENTS),
     "explain": (QUERIES, PATIENTS),
+    "exam-explain": (QUERIES, PATIENTS),
     "readiness-exam": (SEE,),
     "readiness-notice": (SEE,),
     "readiness-lanes": (SEE,),

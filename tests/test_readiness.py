@@ -213,6 +213,21 @@ def test_who_asked_for_that_day_yesterday_asks_for_this_one_today(
     assert light_of(shown).state is state
 
 
+@pytest.mark.parametrize("name", ["", "Rossi*"])
+@pytest.mark.parametrize(("limit", "state"), [(2, State.BLOCKED), (3, State.READY)])
+def test_past_the_limit_none_is_sent(ct1: Station, name: str, limit: int, state: State) -> None:
+    ct1.match_limit = limit
+    catalogue.save_station(ct1, seen=None, by=actor)
+    shown = [step(PatientName="Rossi^Paolo") for _ in range(3)]
+    # Which names match is not for SQL alone to say: these are near enough for it.
+    step(PatientName="Anna=Rossi", ScheduledProcedureStepStatus="COMPLETED")
+    asked(query(PatientName=name))
+    lights = readiness.of_own([each.pk for each in shown])
+    assert {light.state for several in lights.values() for light in several} == {state}
+    if state is State.BLOCKED:
+        assert light_of(shown[0]).words == "Not on CT 1: too many exams match what it asks for"
+
+
 def test_the_hours_that_are_shown_will_come(ct1: Station) -> None:
     ct1.hours_after, ct1.hours_before = 2, 1
     catalogue.save_station(ct1, seen=None, by=actor)

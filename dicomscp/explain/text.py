@@ -9,7 +9,7 @@ from textwrap import wrap
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
-from dicomscp.explain import words
+from dicomscp.explain import short, words
 from dicomscp.explain.keys import KeyVerdict
 from dicomscp.explain.story import Explanation
 
@@ -37,7 +37,7 @@ def lines(told: Explanation, *, is_for_others: bool = False) -> Iterator[str]:
     """The whole way on lines; for others, without what keys say of patients."""
     yield title(told)
     yield ""
-    for sentence in words.short_answer(_masked(told) if is_for_others else told):
+    for sentence in short.answer(_masked(told) if is_for_others else told):
         yield from wrap(sentence, _WIDTH)
     yield ""
     for section in words.sections(_masked(told) if is_for_others else told):

@@ -1,4 +1,4 @@
-"""What explain tells, in words: the short answer, and the eight steps of the way."""
+"""What explain tells, in words: the eight steps of the way."""
 
 from __future__ import annotations
 
@@ -6,17 +6,14 @@ import datetime as dt
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from django.conf import settings
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from dicomscp.access import Reason
 from dicomscp.explain.keys import KeyVerdict, Kind
 from dicomscp.explain.nearness import Near
 from dicomscp.explain.story import (
-    Cause,
     Explanation,
     Mark,
     Refused,
@@ -295,7 +292,8 @@ def rule_text(verdict: RuleVerdict, *, scanner: str, modality: str) -> str:
     return _("outside the hours that are shown: %(window)s") % {"window": window}
 
 
-def _rule(verdict: RuleVerdict, told: Explanation) -> str:
+def rule_words(verdict: RuleVerdict, told: Explanation) -> str:
+    """One of our own rules and what this step has to do with it."""
     return rule_text(verdict, scanner=told.caller.name, modality=told.caller.rules.modality)
 
 
@@ -308,12 +306,12 @@ def _window(condition: Interval) -> str:
 
 def _rules(told: Explanation) -> Iterator[Line]:
     for verdict in told.rules.verdicts:
-        yield Line(Mark.YES if verdict.matches else Mark.NO, _rule(verdict, told))
+        yield Line(Mark.YES if verdict.matches else Mark.NO, rule_words(verdict, told))
     place = told.rules.place
     if place is None:
         return
     if place.is_over:
-        yield Line(Mark.NO, _over(told))
+        yield Line(Mark.NO, over_words(told))
     elif place.position is not None:
         yield Line(
             Mark.YES,
@@ -322,7 +320,8 @@ def _rules(told: Explanation) -> Iterator[Line]:
         )
 
 
-def _over(told: Explanation) -> str:
+def over_words(told: Explanation) -> str:
+    """By how much an answer is too long."""
     place = told.rules.place
     assert place is not None
     if place.count is None:
@@ -335,7 +334,8 @@ def _over(told: Explanation) -> str:
     }
 
 
-def _set(terms: tuple[str, ...]) -> str:
+def set_words(terms: tuple[str, ...]) -> str:
+    """A character set by its terms."""
     return "\\".join(terms) or "ISO_IR 6"
 
 
@@ -350,12 +350,12 @@ def _sent(told: Explanation) -> Iterator[Line]:
             _("%(what)s does not fit %(wanted)s: everything is sent in %(sent)s")
             % {
                 "what": names,
-                "wanted": _set(sendable.wanted),
-                "sent": _set(sendable.sent_in),
+                "wanted": set_words(sendable.wanted),
+                "sent": set_words(sendable.sent_in),
             },
         )
     else:
-        yield Line(Mark.YES, _("every text fits %(set)s") % {"set": _set(sendable.sent_in)})
+        yield Line(Mark.YES, _("every text fits %(set)s") % {"set": set_words(sendable.sent_in)})
     for attribute in sendable.too_long:
         yield Line(Mark.NO, _("%(what)s is longer than allowed") % {"what": attribute.name})
     if sendable.missing:
@@ -412,177 +412,3 @@ def _dropped(told: Explanation) -> Iterator[Line]:
         yield Line(Mark.YES, _("nothing in what was sent is known to make scanners drop it"))
     for suspect in dropped.suspects:
         yield Line(Mark.WARN, suspect_words(suspect))
-
-
-# --- the short answer -----------------------------------------------------------------------------
-
-
-def short_answer(told: Explanation) -> tuple[str, ...]:
-    """Why the scanner does not show the exam, and what to do first: two sentences or three."""
-    first = _cause(told, told.cause)
-    rest = told.causes[1:]
-    if told.cause is Cause.NOT_SINCE and not rest:
-        return (*first, _again(told))
-    if not rest or told.cause in (Cause.MISPLACED, Cause.NOT_ENCODABLE):
-        return first
-    then = _cause(told, rest[0])[0]
-    return (*first, _("And then: %(reason)s") % {"reason": then})
-
-
-def _again(told: Explanation) -> str:
-    return _("Press Refresh on the scanner. If it asked again now, it would get this exam.")
-
-
-def _cause(told: Explanation, cause: Cause) -> tuple[str, ...]:
-    scanner, query = told.caller.name, told.asked.query
-    if cause is Cause.NOT_RUNNING:
-        return (_("The worklist service is not running."), _("Start it, then ask again."))
-    if cause is Cause.NEVER_HEARD:
-        return (
-            _("%(scanner)s never called us.") % {"scanner": scanner},
-            _(
-                "Check on the scanner: the address of this server, port %(port)d, our AE title "
-                "%(title)s; then whether the network lets it through."
-            )
-            % {"port": settings.DICOM_PORT, "title": settings.AE_TITLE},
-        )
-    if cause is Cause.OTHER_TITLE and told.reached.impostor is not None:
-        return (
-            _("A scanner called at %(time)s as “%(other)s”; %(scanner)s is set up as %(title)s.")
-            % {
-                "time": when(told.reached.impostor.opened),
-                "other": told.reached.impostor.calling,
-                "scanner": scanner,
-                "title": told.caller.titles[0],
-            },
-            _("If it is this scanner, take that AE title in, or correct it on the scanner."),
-        )
-    if cause is Cause.REJECTED:
-        return _rejected(told)
-    if cause is Cause.NO_CONTEXT:
-        return (
-            _("%(scanner)s called, and no worklist service was agreed on.") % {"scanner": scanner},
-            _("Switch its worklist query on, for this server, with a usual transfer syntax."),
-        )
-    if cause is Cause.NEVER_ASKED:
-        return (
-            _("%(scanner)s calls, and has never asked for its list.") % {"scanner": scanner},
-            _("Press Refresh on the scanner's worklist."),
-        )
-    if cause is Cause.NOT_SINCE and query is not None:
-        return (_not_since(told, query),)
-    if cause is Cause.MALFORMED and told.asked.refusal is not None:
-        return (
-            _("We refused the query of %(scanner)s: %(reason)s.")
-            % {"scanner": scanner, "reason": told.asked.refusal.error_comment},
-            _("The scanner sends a key that means nothing: correct it there."),
-        )
-    if cause is Cause.FAILED and query is not None:
-        return (
-            _("We could not answer the query of %(time)s: %(answer)s.")
-            % {"time": when(query.at), "answer": answer_line(query)},
-            _("Press Refresh on the scanner. If it asked again now, it would get this exam."),
-        )
-    if cause is Cause.BROKEN_OFF and query is not None:
-        return (
-            _("The answer of %(time)s was not heard to its end: %(answer)s.")
-            % {"time": when(query.at), "answer": answer_line(query)},
-            _("Press Refresh on the scanner, or have it ask for less."),
-        )
-    if cause is Cause.KEY:
-        return _key(told)
-    if cause is Cause.MISPLACED:
-        (key, *_rest) = told.keys.misplaced
-        return (
-            _(
-                "%(scanner)s sends the key %(key)s in the wrong place of its request, where it "
-                "asks for nothing."
-            )
-            % {"scanner": scanner, "key": key.name},
-            _("It belongs into the item of the Scheduled Procedure Step Sequence, or out of it."),
-        )
-    if cause is Cause.RULE:
-        return (
-            _("Our own rules leave it out: %(reason)s.")
-            % {"reason": _rule(told.rules.failing[0], told)},
-        )
-    if cause is Cause.LIMIT:
-        return (
-            _("The answer would be too long: %(reason)s.") % {"reason": _over(told)},
-            _("Have the scanner ask for less, such as for one day and its own modality."),
-        )
-    if cause is Cause.NOT_ENCODABLE and told.sent.sendable is not None:
-        sendable = told.sent.sendable
-        return (
-            _(
-                "%(what)s cannot be written in %(wanted)s, which %(scanner)s is known to read: "
-                "it was sent in %(sent)s."
-            )
-            % {
-                "what": sendable.unfit[0].name,
-                "wanted": _set(sendable.wanted),
-                "scanner": scanner,
-                "sent": _set(sendable.sent_in),
-            },
-            _("The scanner may drop it or show wrong letters."),
-        )
-    return _was_delivered(told)
-
-
-def _rejected(told: Explanation) -> tuple[str, ...]:
-    reason = told.accepted.reason
-    return (
-        _("We turned %(scanner)s away: %(reason)s.")
-        % {"scanner": told.caller.name, "reason": reason.words if reason else _("it may not ask")},
-        *(
-            [
-                _("Set the called AE title on the scanner to %(title)s.")
-                % {"title": settings.AE_TITLE}
-            ]
-            if reason is Reason.CALLED
-            else []
-        ),
-    )
-
-
-def _not_since(told: Explanation, query: Query) -> str:
-    values = {
-        "scanner": told.caller.name,
-        "asked": when(query.at),
-        "changed": when(told.changed),
-    }
-    if told.changed <= query.at:
-        return _("%(scanner)s asked last at %(asked)s; our settings have changed since.") % values
-    if told.is_new:
-        return _("%(scanner)s asked last at %(asked)s. This exam was made at %(changed)s.") % values
-    return _("%(scanner)s asked last at %(asked)s. This exam was changed at %(changed)s.") % values
-
-
-def _key(told: Explanation) -> tuple[str, ...]:
-    key = told.keys.failing[0]
-    values = {
-        "scanner": told.caller.name,
-        "key": key.short_name,
-        "asked": key.asked,
-        "held": held_words(key.held),
-    }
-    text = _("%(scanner)s asks for %(key)s %(asked)s; the exam has %(held)s.") % values
-    near = near_words(key)
-    return (text, _("The difference: %(how)s.") % {"how": near}) if near else (text,)
-
-
-def _was_delivered(told: Explanation) -> tuple[str, ...]:
-    values = {
-        "scanner": told.caller.name,
-        "time": when(told.delivered.at or told.asked.query.at) if told.asked.query else "",
-    }
-    if told.delivered.is_sent is None:
-        first = _("%(scanner)s got so long an answer at %(time)s that not all of it is recorded.")
-    else:
-        first = _("%(scanner)s was sent this exam at %(time)s.")
-    return (
-        first % values,
-        _("So the scanner has probably dropped it or filters its own list: see step 8.")
-        if told.dropped.suspects
-        else _("So the scanner probably filters its own list: look at its filters and its day."),
-    )

@@ -10,9 +10,9 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
-from dicomscp.explain import explanation, heard, remedies, text, words
+from dicomscp.explain import explanation, heard, remedies, short, text, words
 from dicomscp.explain.keys import KeyVerdict
 from dicomscp.explain.remedies import Kind as RemedyKind
 from dicomscp.explain.remedies import Remedy
@@ -63,6 +63,13 @@ def explain(request: HttpRequest) -> HttpResponse:
     return _page(request, told)
 
 
+@require_safe
+@needs(*PERMISSIONS)
+def exam(request: HttpRequest, pk: int) -> HttpResponse:
+    """The page from an exam alone: of its first scanner."""
+    return HttpResponseRedirect(f"{reverse('explain')}?{urlencode({'step': pk})}")
+
+
 def _page(request: HttpRequest, told: Explanation) -> HttpResponse:
     patient = told.step.requested_procedure.request.patient
     query = told.asked.query
@@ -75,7 +82,7 @@ def _page(request: HttpRequest, told: Explanation) -> HttpResponse:
         "step": told.step,
         "patient": patient,
         "query": query,
-        "short": words.short_answer(told),
+        "short": short.answer(told),
         "sections": words.sections(told),
         "keys": [
             (each, words.key_mark(each), words.SIGNS[words.key_mark(each)], _key(each))

@@ -136,6 +136,14 @@ def test_after_saving_the_notice_tells_whether_it_will_show(open_page: OpenPage)
     expect(page.locator(".notice .lights")).to_contain_text("Not on CT 1")
 
 
+def test_the_menu_of_a_row_of_the_board_leads_there(open_page: OpenPage) -> None:
+    fill()
+    page = open_page("Technologist", "/today/")
+    page.locator("a.more").first.click()
+    page.click("text=Why does the scanner not see it?")
+    expect(page.locator("h1")).to_contain_text("Why does CT 1 not see it?")
+
+
 def test_from_the_exam_to_the_button_that_helps_and_back(open_page: OpenPage) -> None:
     shown, _ = fill()
     page = open_page("Administrator", f"/exams/{shown.pk}/")
