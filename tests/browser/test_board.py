@@ -200,7 +200,7 @@ def test_refreshes_rest_while_paused_or_a_menu_is_open(open_page: OpenPage) -> N
     page.locator("a.more").click()
     expect(page.locator("#row-menu")).to_be_visible()
     expect(page.locator("#row-menu [data-name]")).to_have_text(
-        re.compile(r"MÜLLER, Anna · P\d+ · date of birth unknown")
+        re.compile(r"MÜLLER, Anna · N\d+ · date of birth unknown")
     )
     page.wait_for_load_state("networkidle")
     step("12:00", "Rossi^Paolo")
