@@ -124,9 +124,12 @@ POSTGRES_OPTIONS = {
 
 def _database(url: str) -> dict[str, Any]:
     config: dict[str, Any] = env.db_url_config(url)
-    options: dict[str, Any] = (
-        SQLITE_OPTIONS if config["ENGINE"] == "django.db.backends.sqlite3" else POSTGRES_OPTIONS
-    )
+    options: dict[str, Any] = SQLITE_OPTIONS
+    if config["ENGINE"] != "django.db.backends.sqlite3":
+        options = POSTGRES_OPTIONS
+        # A page costs more in connecting than in reading: each web thread keeps its connection,
+        # and one that died meanwhile is found before it is used.
+        config = {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True, **config}
     config["OPTIONS"] = {**options, **config.get("OPTIONS", {})}
     return config
 
