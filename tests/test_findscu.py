@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from dicomscp.server import WorklistScp
 from tests import tools
 from tests.cast import DAY, YAMADA, code, step
 from tests.findscu import DATE, IN_STEP, STEP, STEP_ID, TIME, UNICODE, Findscu
 from worklist.models import ScheduledProcedureStep
 
 pytestmark = [pytest.mark.django_db(transaction=True), tools.needs("dcmtk")]
-
-
-@pytest.fixture
-def findscu(transactional_db: None, tmp_path: Path) -> Iterator[Findscu]:
-    scp = WorklistScp(ae_title="WORKLIST", bind="127.0.0.1", port=0)
-    scp.start()
-    yield Findscu(scp.port, tmp_path)
-    scp.stop()
 
 
 def moments(*texts: str) -> None:
