@@ -214,11 +214,12 @@ All keys are combined with AND. In detail (PS3.4 C.2.2.2 and K.2.2):
 3. **Case and blanks.** Matching is case-sensitive, except for PN. Blanks round a value do not
    count; those before an LT, ST, UC or UR do.
 4. **Person names** (all attributes of VR PN). Case-insensitive, character by character (`ß` is
-   `ẞ`, but not `ss`), and accent-sensitive. Blanks round components and trailing `^` do not
-   count. A key without `=` matches any one component group (alphabetic, ideographic, phonetic); a
-   key with `=` is compared group by group, a group of the key that is empty or `*` being
-   universal. A name without wildcard is compared as a whole: `DOE` does not match `DOE^JANE`.
-   Wildcards work as on other VRs. Fuzzy semantic matching is not supported.
+   `ẞ`), and accent-sensitive; `ss` and `ß` find each other (the first three in a component group
+   of the key). Blanks round components and trailing `^` do not count. A key without `=` matches
+   any one component group (alphabetic, ideographic, phonetic); a key with `=` is compared group
+   by group, a group of the key that is empty or `*` being universal. A name without wildcard is
+   compared as a whole: `DOE` does not match `DOE^JANE`. Wildcards work as on other VRs. Fuzzy
+   semantic matching is not supported.
 5. **Empty stored values.** A step whose value is unknown fails every key on that attribute that
    is not universal.
 6. **Dates and times, single.** DA is read as `YYYYMMDD` and as `YYYY.MM.DD`, TM also with colons.
