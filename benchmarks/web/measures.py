@@ -112,7 +112,8 @@ def booking(browser: Browser, path: str, site: Site) -> Callable[[int], float]:
     def once(number: int) -> float:
         station, day, time = next(free)
         asked = {
-            "patient": str(chance.choice(site.patients)),
+            # One after the other: nobody comes twice in a day.
+            "patient": str(site.patients[number % len(site.patients)]),
             "station": str(station),
             "day": day.isoformat(),
             "time": f"{time:%H:%M}",

@@ -6,6 +6,7 @@ import datetime as dt
 import re
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -53,7 +54,7 @@ def site() -> None:
         booked(f"{hour}:{minute:02}", "Müller^Jürgen")
 
 
-def booked(at: str, name: str, **more: object) -> ScheduledProcedureStep:
+def booked(at: str, name: str, **more: Any) -> ScheduledProcedureStep:
     start = dt.time.fromisoformat(at)
     end = (dt.datetime.combine(TODAY, start) + dt.timedelta(minutes=30)).time()
     return step(
@@ -213,14 +214,14 @@ def test_second_of_two_people_is_told_and_nothing_is_lost(open_it: OpenIt, words
     station("CT1", "CT 1")
     shown = booked("11:00", "Rossi^Paolo", CommentsOnTheScheduledProcedureStep="Lying")
     first, second = (open_it(role, f"/exams/{shown.pk}/edit/") for role in ("Clerk", "Supervisor"))
-    save = {"role": "button", "name": words("Save")}
+    save = words("Save")
     first.fill("#id_step-comments", "Sitting")
     first.fill("#id_step-performing_physician", "Weber, Eva")
-    first.get_by_role(**save).click()
+    first.get_by_role("button", name=save).click()
     first.wait_for_url(f"**/exams/{shown.pk}/")
     second.fill("#id_step-comments", "Standing")
     second.fill("#id_order-patient_location", "Ward 3")
-    second.get_by_role(**save).click()
+    second.get_by_role("button", name=save).click()
     told = second.get_by_role("alert")
     expect(told).to_be_focused()
     expect(told).to_contain_text(
@@ -233,7 +234,7 @@ def test_second_of_two_people_is_told_and_nothing_is_lost(open_it: OpenIt, words
     row = told.get_by_role("row").filter(has_text="Standing")
     expect(row.get_by_role("cell")).to_have_text(["Lying", "Sitting", "Standing"])
     expect(second.locator("#id_step-performing_physician")).to_have_value("Weber, Eva")
-    second.get_by_role(**save).click()
+    second.get_by_role("button", name=save).click()
     second.wait_for_url(f"**/exams/{shown.pk}/")
     shown.refresh_from_db()
     request = shown.requested_procedure.request
