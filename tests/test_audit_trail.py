@@ -12,7 +12,7 @@ from tests.cast import actor, book, code, patient, station
 from worklist.audit import trail
 from worklist.audit.models import AuditEvent
 from worklist.audit.trail import Actor
-from worklist.models import OpeningHours, OpeningTime, Patient, ProcedureType, Station, User
+from worklist.models import Code, OpeningHours, OpeningTime, Patient, ProcedureType, Station, User
 
 pytestmark = pytest.mark.django_db
 
@@ -45,6 +45,44 @@ def test_nothing_changed_nothing_signed() -> None:
     events = AuditEvent.objects.count()
     assert trail.save(anna, by=actor) is None
     assert AuditEvent.objects.count() == events
+
+
+def test_what_others_have_stored_since_the_row_was_read_stays() -> None:
+    mine, theirs = patient(), Patient.objects.get()
+    theirs.allergies = "Iodine"
+    theirs.name = "Meier^Anna"
+    trail.save(theirs, by=Actor("ben"))
+    mine.name = "Maier^Anna"
+    mine.weight = "61"
+    trail.save(mine, by=actor)
+    stored = Patient.objects.get()
+    assert (stored.name, stored.weight, stored.allergies) == ("Maier^Anna", "61", "Iodine")
+    assert stored.name_folded == "maier^anna"
+    assert last().before == {"name": "Meier^Anna", "weight": ""}
+    # The row in hand is as it is stored now, and a second save of it writes nothing.
+    assert mine.allergies == "Iodine"
+    assert trail.save(mine, by=actor) is None
+
+
+def test_new_row_is_read_with_what_it_was_stored_with() -> None:
+    anna = patient()
+    theirs = Patient.objects.get()
+    theirs.allergies = "Iodine"
+    trail.save(theirs, by=actor)
+    trail.save(anna, by=actor)
+    assert Patient.objects.get().allergies == "Iodine"
+
+
+def test_codes_that_read_alike_are_still_two() -> None:
+    one, other = (
+        code(),
+        Code(value="CTTH", scheme="99SITE", meaning="CT Thorax", scheme_version="2"),
+    )
+    trail.save(other, by=actor)
+    assert str(one) == str(other)
+    step = book(patient(), codes=[one])
+    assert trail.save(step, by=actor, lists={"protocol_codes": [other]}) is not None
+    assert [each.pk for each in trail.ordered(step, "protocol_codes")] == [other.pk]
 
 
 def test_lists_stand_in_their_order() -> None:
