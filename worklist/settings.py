@@ -72,6 +72,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "worklist.middleware.LanguageMiddleware",
     "worklist.middleware.IdleMiddleware",
+    "worklist.middleware.PrivateMiddleware",
     "worklist.views.account.SignInMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -155,6 +156,8 @@ LOGOUT_REDIRECT_URL = "sign-in"
 # Seconds without a sign of the person, the board's own refreshes not counted.
 IDLE_SECONDS = 30 * 60
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
+# With the session, not in a cookie of their own: notices name patients, and end with the session.
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 SESSION_COOKIE_AGE = 12 * 3600
 
 # Ten failures lock a name at one address for a quarter of an hour: a colleague elsewhere goes on.
