@@ -43,7 +43,7 @@ def test_kept_form_is_sent_by_who_has_typed_it_alone() -> None:
     client = a_session_that_ended("ann")
     kept = client.post("/preferences/", {"theme": "dark"})
     assert b"What you have typed is kept" in kept.content
-    form = {"kept_path": "/preferences/", "kept-theme": "dark"}
+    form: dict[str, Any] = {"kept_path": "/preferences/", "kept-theme": "dark"}
     refused = sign_in(client, "bob", **form)
     assert refused.status_code == 422
     assert b"Sign in as Ann to send it" in refused.content
@@ -118,3 +118,10 @@ def test_guessing_ones_old_password_is_locked_as_guessing_at_the_door() -> None:
     answers = [client.post("/password/", wrong).status_code for _ in range(11)]
     assert answers[0] == 200
     assert answers[-1] == 429
+
+
+def test_preferences_are_kept() -> None:
+    client = signed_in("Clerk")
+    client.post("/preferences/", {"theme": "dark", "language": "de"})
+    stored = User.objects.get()
+    assert (stored.theme, stored.language) == ("dark", "de")

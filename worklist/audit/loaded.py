@@ -40,10 +40,12 @@ class Loaded(models.Model):
 
 def remember(row: models.Model, fields: Sequence[str] | None = None) -> None:
     """What the row holds now is what the database holds; of these fields, or of all."""
-    read: dict[str, Any] = row.__dict__.setdefault("_read_with", {})
+    unread = row.get_deferred_fields()
+    read = dict(getattr(row, "_read_with", {}))
     for field in row._meta.concrete_fields:
-        if (fields is None or field.name in fields) and field.attname in row.__dict__:
-            read[field.attname] = row.__dict__[field.attname]
+        if (fields is None or field.name in fields) and field.attname not in unread:
+            read[field.attname] = getattr(row, field.attname)
+    row._read_with = read  # type: ignore[attr-defined]  # a row that does not remember looks at none
 
 
 def take_over(row: models.Model, stored: models.Model) -> None:
@@ -51,13 +53,11 @@ def take_over(row: models.Model, stored: models.Model) -> None:
 
     The columns that its own holder has changed stay. A row that does not remember keeps all.
     """
-    read: dict[str, Any] = row.__dict__.get("_read_with", {})
+    unread = row.get_deferred_fields()
+    read: dict[str, Any] = getattr(row, "_read_with", {})
     for field in row._meta.concrete_fields:
         name = field.attname
-        if name not in read and name in row.__dict__:
-            continue
+        is_untouched = name in unread or (name in read and getattr(row, name) == read[name])
         now = getattr(stored, name)
-        if name in row.__dict__ and row.__dict__[name] != read[name]:
-            continue
-        if row.__dict__.get(name, read) != now:
+        if is_untouched and (name in unread or read[name] != now):
             setattr(row, name, now)
