@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import random
 
 from django.contrib.auth.models import Group
@@ -10,7 +11,7 @@ from benchmarks.web.measures import Site
 from worklist import clock
 from worklist.audit import trail
 from worklist.audit.trail import Actor
-from worklist.models import Patient, ProcedureType, Station, User
+from worklist.models import Patient, ProcedureType, ScheduledProcedureStep, Station, User
 
 
 def account(username: str, password: str) -> None:
@@ -48,8 +49,10 @@ def site() -> Site:
         )
     stations = Station.objects.filter(modality=modality, is_active=True)
     kinds = ProcedureType.objects.filter(modality=modality, is_active=True)
+    (last_booked,) = ScheduledProcedureStep.objects.values_list("start_date").latest("start_date")
     return Site(
         today=clock.today(),
+        free_from=max(last_booked, clock.today()) + dt.timedelta(days=30),
         stations=tuple(stations.values_list("pk", flat=True)),
         kinds=tuple(kinds.values_list("pk", flat=True)),
         patients=tuple(pk for pk, *_ in sample),
