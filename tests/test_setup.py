@@ -698,3 +698,28 @@ def test_list_takes_as_many_queries_for_20_rows_as_for_2(
         fill(number)
     with django_assert_max_num_queries(len(first)):
         admin.get(reverse(name))
+
+
+def test_form_without_its_version_saves_over_nothing() -> None:
+    ct1 = station("CT1", "CT 1")
+    client = signed_in("Administrator")
+    told = client.post(
+        f"/setup/scanners/{ct1.pk}/", {"name": "Other", "ae_title": "CT1", "modality": "CT"}
+    )
+    assert told.status_code == 422
+    ct1.refresh_from_db()
+    assert ct1.name == "CT 1"
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "9" * 17, "-1", "x", "²", ""])
+def test_numbers_that_no_row_has_are_not_found(number: str) -> None:
+    client = signed_in("Administrator")
+    assert client.get("/setup/procedures/new/", {"copy": number}).status_code == 404
+
+
+def test_sheet_of_too_many_rows_is_refused() -> None:
+    client = signed_in("Administrator")
+    content = "code,description,modality,minutes\n" + "X,Y,CT,5\n" * (sheet.MAX_LINES + 1)
+    told = client.post("/setup/procedures/import/", {"content": content})
+    assert told.status_code == 422
+    assert b"more than 5000 rows" in told.content

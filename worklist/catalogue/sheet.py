@@ -38,6 +38,8 @@ COLUMNS = (
 )
 REQUIRED = ("code", "description", "modality")
 MAX_BYTES = 1_000_000
+# A large hospital's catalogue has some thousand exams; the preview shows each line.
+MAX_LINES = 5_000
 # The values of a cell, and the parts of a code. Neither text ever holds a backslash (PS3.5 6.2), so
 # it takes their place where one of the values holds the usual sign.
 _BETWEEN_STATIONS, _BETWEEN_PARTS, _LAST_RESORT = ",", "|", "\\"
@@ -204,6 +206,8 @@ def plan(text: str) -> Plan:
             reason = _("The code stands on line %(line)d already.") % {"line": first}
             line = replace(line, kind="wrong", reasons=(*line.reasons, reason))
         lines.append(line)
+        if len(lines) > MAX_LINES:
+            raise SheetError(_("The file has more than %(count)d rows.") % {"count": MAX_LINES})
     if not lines:
         raise SheetError(_("There is no row below the names of the columns."))
     digest = hashlib.sha256(repr(lines).encode()).hexdigest()
