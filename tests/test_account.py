@@ -120,6 +120,15 @@ def test_guessing_ones_old_password_is_locked_as_guessing_at_the_door() -> None:
     assert answers[-1] == 429
 
 
+def test_colours_are_chosen_from_the_menu_of_every_page() -> None:
+    client = signed_in("Clerk")
+    answer = client.post("/theme/", {"theme": "dark", "next": "/today/?modality=CT"})
+    assert answer["Location"] == "/today/?modality=CT"
+    assert b'data-theme="dark"' in client.get("/today/").content
+    client.post("/theme/", {"theme": "pink"})
+    assert User.objects.get().theme == "dark"
+
+
 def test_preferences_are_kept() -> None:
     client = signed_in("Clerk")
     client.post("/preferences/", {"theme": "dark", "language": "de"})

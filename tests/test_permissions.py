@@ -40,6 +40,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "switch-user": (),
     "stay": (),
     "preferences": (),
+    "theme": (),
     "password": (),
     # Board
     "today": (SEE,),

@@ -627,13 +627,15 @@ def test_file_that_cannot_be_read_is_told_why(admin: Client, content: bytes, why
         ("protocol_codes", "P1", "write value|scheme|meaning"),
         ("protocol_codes", "P1|99SITE|" + "x" * 65, "protocol_codes:"),
         ("preparation", "a\\b", "backslash"),
+        ("modality", "XX", "none of the modalities"),
     ],
 )
 def test_wrong_cell_is_told_with_its_reason(
     admin: Client, column: str, cell: str, why: str
 ) -> None:
     station()
-    response = upload(admin, f"code;description;modality;{column}\nA;a;CT;{cell}\n")
+    cells = {"code": "A", "description": "a", "modality": "CT", column: cell}
+    response = upload(admin, f"{';'.join(cells)}\n{';'.join(cells.values())}\n")
     (line,) = response.context["wrong"]
     assert why in " ".join(line.reasons)
 

@@ -39,6 +39,7 @@ urlpatterns = [
     path("switch-user/", account.switch_user, name="switch-user"),
     path("stay/", account.stay, name="stay"),
     path("language/", account.language, name="language"),
+    path("theme/", account.theme, name="theme"),
     path("preferences/", account.preferences, name="preferences"),
     path("password/", account.PasswordView.as_view(), name="password"),
     # Board

@@ -20,6 +20,7 @@ from django.utils.translation import gettext as _
 from worklist import sheets
 from worklist.audit.trail import Actor
 from worklist.catalogue.verbs import CodedText, save_procedure_type
+from worklist.modalities import modalities
 from worklist.models import Code, ProcedureType, Station
 
 COLUMNS = (
@@ -280,6 +281,9 @@ def _line(number: int, cells: Cells, stored: ProcedureType | None, stations: set
     present = _entry_of(stored) if stored else Entry(code=cells["code"])
     entry, reasons = _read(cells, present)
     reasons += _faults(entry, stations)
+    if entry.modality and entry.modality not in dict(modalities(present.modality)):
+        told = _("“%(modality)s” is none of the modalities of the catalogue's form.")
+        reasons.append(told % {"modality": entry.modality})
     if reasons:
         return Line(number, "wrong", entry, reasons=tuple(reasons))
     if stored is None:

@@ -26,7 +26,9 @@ from django.views.decorators.http import require_POST
 from worklist.actor import actor
 from worklist.audit import trail
 from worklist.models import User
+from worklist.models.people import themes
 from worklist.roles import needs
+from worklist.views import notices
 
 # Fields of a form that was sent after the session had ended, carried through the sign-in.
 _KEPT = "kept-"
@@ -193,6 +195,19 @@ class PreferencesForm(forms.ModelForm):
         widgets = {"theme": forms.RadioSelect}
 
 
+@require_POST
+@needs()
+def theme(request: HttpRequest) -> HttpResponse:
+    """Choose the colours of the screens."""
+    user = request.user
+    assert isinstance(user, User)
+    wanted = request.POST.get("theme", "")
+    if wanted in dict(themes()):
+        user.theme = wanted
+        trail.save(user, by=actor(request))
+    return redirect(_came_from(request, "home"))
+
+
 @needs()
 def preferences(request: HttpRequest) -> HttpResponse:
     """Colours, language and shortcut keys of one's own."""
@@ -201,6 +216,7 @@ def preferences(request: HttpRequest) -> HttpResponse:
     form = PreferencesForm(request.POST or None, instance=user)
     if request.method == "POST" and form.is_valid():
         trail.save(form.instance, by=actor(request))
+        notices.done(request, _("Your preferences are saved."))
         return redirect("preferences")
     status = 422 if form.errors else 200
     return render(request, "account/preferences.html", {"form": form}, status=status)
@@ -216,10 +232,15 @@ def language(request: HttpRequest) -> HttpResponse:
             request.user.language = wanted
             trail.save(request.user, by=actor(request))
         request.session["language"] = wanted
-    came_from = request.POST.get("next", "")
-    if not url_has_allowed_host_and_scheme(came_from, {request.get_host()}):
-        came_from = reverse("sign-in")
-    return redirect(came_from)
+    return redirect(_came_from(request, "sign-in"))
+
+
+def _came_from(request: HttpRequest, otherwise: str) -> str:
+    """The page that a button of the frame was pressed on, else the page of this name."""
+    path: str = request.POST.get("next", "")
+    return (
+        path if url_has_allowed_host_and_scheme(path, {request.get_host()}) else reverse(otherwise)
+    )
 
 
 class SignedPasswordChangeForm(PasswordChangeForm):
