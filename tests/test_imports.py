@@ -23,6 +23,9 @@ PURE = (
     "dicomscp/status.py",
     "worklist/character_set.py",
     "dicomscp/conformance.py",
+    "worklist/audit/codes.py",
+    "worklist/audit/messages.py",
+    "worklist/audit/parts.py",
 )
 SPEAKS_DICOM = (
     "dicomscp/handlers.py",
@@ -84,6 +87,8 @@ RULES = (
             "dicomscp.plan",
             "dicomscp.status",
             "worklist.character_set",
+            "worklist.audit.codes",
+            "worklist.audit.parts",
         ),
     ),
     Rule("pynetdicom.apps is imported nowhere", ("",), ("pynetdicom.apps",)),
