@@ -58,11 +58,12 @@ class IdleMiddleware:
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
-    def __call__(self, request: HttpRequest) -> HttpResponse:
+    def __call__(self, request: Any) -> HttpResponse:
         if request.user.is_authenticated:
             now = int(time.time())
             seen = request.session.get("seen", now)
             if now - seen > settings.IDLE_SECONDS:
+                request.is_idle = True  # the signature says so
                 logout(request)
             elif BACKGROUND_HEADER not in request.headers and (
                 "seen" not in request.session or now - seen >= _SEEN_EVERY

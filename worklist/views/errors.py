@@ -12,6 +12,9 @@ from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.utils.translation import gettext
 
+from worklist.actor import actor
+from worklist.audit import happenings
+
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """400."""
@@ -19,8 +22,10 @@ def bad_request(request: HttpRequest, exception: Exception | None = None) -> Htt
 
 
 def permission_denied(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """403, with the right that is missing."""
+    """403, with the right that is missing; that it was asked for is signed."""
     missing = str(exception) if exception else ""
+    if request.user.is_authenticated:
+        happenings.permission_denied(by=actor(request), path=request.path, permission=missing)
     codename = missing.rpartition(".")[2]
     permission = Permission.objects.filter(codename=codename).first() if codename else None
     # Their names are marked for the translators where the models name them.
