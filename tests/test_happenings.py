@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
 from typing import Any
 
@@ -11,7 +13,9 @@ from django.db import OperationalError
 from django.test import Client
 from django.urls import reverse
 
+from tests import tools
 from tests.cast import actor, station
+from worklist import demo
 from worklist.audit import happenings, trail
 from worklist.audit.models import AuditEvent
 from worklist.models import User
@@ -134,6 +138,27 @@ def test_a_database_that_is_away_holds_no_start_up_and_the_log_tells(
         "the start of runscp is not in the audit trail: OperationalError",
         "the stop of runscp is not in the audit trail: OperationalError",
     ]
+
+
+def test_the_web_signs_its_start_and_its_stop(transactional_db: None, empty_trail: None) -> None:
+    environment = {
+        **os.environ,
+        "DATABASE_URL": tools.database_url(),
+        "DJANGO_SETTINGS_MODULE": "worklist.settings",
+    }
+    command = [*demo.gunicorn("127.0.0.1:0"), "--log-level", "info"]
+    with subprocess.Popen(
+        command, cwd=demo.ROOT, env=environment, stderr=subprocess.PIPE, text=True
+    ) as web:
+        try:
+            assert web.stderr is not None
+            assert any("Booting worker" in line for line in web.stderr)
+            assert signed() == [("start", "web", 0)]
+            web.terminate()
+            web.communicate(timeout=20)
+        finally:
+            web.kill()
+    assert signed() == [("start", "web", 0), ("stop", "web", 0)]
 
 
 def test_the_trail_tells_who_read_it(client: Client, ines: User) -> None:
