@@ -108,6 +108,7 @@ WRITES = {
 MAY_WRITE = {
     "worklist/audit/trail.py": "the signature itself",
     "worklist/once.py": "the one-time keys of forms: they say nothing of anyone",
+    "worklist/delivery.py": "how far the trail was sent: it says nothing of anyone",
     "worklist/identifiers.py": "the counters behind our numbers: they say nothing of anyone",
     "worklist/management/commands/synthesize.py": "made-up rows in bulk, for measurements",
 }

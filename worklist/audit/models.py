@@ -1,4 +1,4 @@
-"""The audit trail's table. Rows keep labels and JSON, so they outlive their subject."""
+"""The audit trail and how far it was sent. Events keep labels and JSON: they outlive all else."""
 
 from __future__ import annotations
 
@@ -76,3 +76,18 @@ class AuditEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.at:%Y-%m-%d %H:%M:%S} {self.actor} {self.action} {self.object_label}"
+
+
+class Delivery(models.Model):
+    """How far the trail was delivered to a collector: every event up to `last` is there."""
+
+    collector = models.CharField(max_length=300, primary_key=True, help_text=_("host:port"))
+    last = models.BigIntegerField(default=0)
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        # Nobody changes it but the sender.
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.collector}: {self.last}"
