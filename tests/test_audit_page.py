@@ -13,7 +13,8 @@ from django.utils import timezone
 
 from tests.cast import actor, book, patient, station
 from worklist import scheduling
-from worklist.audit import happenings, trail
+from worklist.audit import trail
+from worklist.audit.codes import AUDIT_TRAIL
 from worklist.audit.models import AuditEvent
 from worklist.audit.trail import Actor
 from worklist.models import StepStatus, User
@@ -35,7 +36,7 @@ def auditor() -> Client:
 def shown(response: Any) -> list[AuditEvent]:
     """The events of a page, less the auditor's own looks at the trail."""
     events = [row["told"].event for row in response.context["told"]]
-    return [event for event in events if event.object_label != happenings.AUDIT_TRAIL]
+    return [event for event in events if event.object_label != AUDIT_TRAIL]
 
 
 def search(client: Client, **query: Any) -> list[AuditEvent]:

@@ -31,7 +31,7 @@ from tests.cast import actor, patient
 from tests.certificates import Authority, Identity
 from worklist import delivery
 from worklist.audit import syslog, trail
-from worklist.audit.models import AuditEvent, Delivery
+from worklist.audit.models import AuditEvent, Delivery, Outcome
 from worklist.audit.trail import Actor
 from worklist.delivery import Sender
 
@@ -165,7 +165,7 @@ def test_a_message_is_framed_as_the_two_rfcs_and_a6_say(
     empty_trail: None, listener: Listener, authority: Authority
 ) -> None:
     patient()
-    trail.note("sign-in", by=actor, outcome=4)  # type: ignore[arg-type]
+    trail.note("sign-in", by=actor, outcome=Outcome.MINOR_FAILURE)
     assert sender(listener, authority).send_some() == 2
     created, failed = listener.whole()
     for message, severity in ((created, 5), (failed, 4)):

@@ -51,3 +51,6 @@ SEARCH_CRITERIA = Code("10", "Search Criteria", "RFC-3881")
 URI = Code("12", "URI", "RFC-3881")
 
 MODALITY_WORKLIST_FIND = "1.2.840.10008.5.1.4.31"
+
+AUDIT_TRAIL = "audit trail"
+"""The label of every look at the trail itself, by which its message is known."""

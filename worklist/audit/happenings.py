@@ -15,13 +15,11 @@ from typing import Any
 from django.db import Error, connection
 
 from worklist.audit import trail
+from worklist.audit.codes import AUDIT_TRAIL
 from worklist.audit.models import AuditEvent, Outcome
 from worklist.audit.trail import Actor
 
 logger = logging.getLogger(__name__)
-
-AUDIT_TRAIL = "audit trail"
-"""The label of every look at the trail itself."""
 
 _WORKLIST = "Modality Worklist"
 

@@ -129,7 +129,8 @@ def classify(event: Event) -> tuple[Code, Code | None]:
         return _RECORDS[event.model], None
     if event.action in _LOOKS:
         # A list is what a person asks for and gets: a query that is not DICOM's (A.5.3.10, note 2).
-        return (codes.AUDIT_LOG_USED if event.object_label == "audit trail" else codes.QUERY), None
+        is_trail = event.object_label == codes.AUDIT_TRAIL
+        return (codes.AUDIT_LOG_USED if is_trail else codes.QUERY), None
     return codes.SECURITY_ALERT, _configuration(event)
 
 

@@ -81,7 +81,8 @@ class AuditEvent(models.Model):
 class Delivery(models.Model):
     """How far the trail was delivered to a collector: every event up to `last` is there."""
 
-    collector = models.CharField(max_length=300, primary_key=True, help_text=_("host:port"))
+    # host:port
+    collector = models.CharField(max_length=300, primary_key=True)
     last = models.BigIntegerField(default=0)
     at = models.DateTimeField(default=timezone.now)
 

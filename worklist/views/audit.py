@@ -259,9 +259,13 @@ def _about(request: HttpRequest, chosen: dict[str, Any]) -> Patient | ScheduledP
 
 def _row(told: changes.Told) -> dict[str, Any]:
     event = told.event
-    # To be locked out or kept out is told by the action itself.
-    failed = bool(event.outcome) and event.action in ("sign-in", "query")
-    return {"told": told, "subject": _subject(event), "failed": failed}
+    failed = {"sign-in": _("Sign-in failed"), "query": _("Worklist query failed")}
+    return {
+        "told": told,
+        "subject": _subject(event),
+        # To be locked out or kept out is told by the action itself.
+        "failed": failed.get(event.action, "") if event.outcome else "",
+    }
 
 
 def _subject(event: AuditEvent) -> dict[str, str]:
