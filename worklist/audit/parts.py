@@ -113,6 +113,9 @@ def _base64(data: bytes) -> str:
 
 
 def instant(at: dt.datetime) -> str:
-    """An instant with its zone, to the microsecond, for xsd:dateTime and RFC 5424 alike."""
+    """An instant to the microsecond, in UTC, for xsd:dateTime and RFC 5424 alike.
+
+    Neither can write the offsets of long ago, which had seconds.
+    """
     aware = at if at.tzinfo else at.replace(tzinfo=dt.UTC)
-    return aware.isoformat(timespec="microseconds")
+    return aware.astimezone(dt.UTC).isoformat(timespec="microseconds")
