@@ -5,7 +5,7 @@ import threading
 
 import pytest
 from django.contrib.auth.models import Group, Permission
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 from django.db.models import ProtectedError
 
 from tests.cast import actor, book, code, patient, station
@@ -236,3 +236,17 @@ def test_parts_of_a_row_are_signed_with_it() -> None:
     same = [on_monday(8, 12), on_monday(13, 17)]
     assert trail.save(hours, by=actor, lists={"times": same}) is None
     assert hours.times.count() == 2
+
+
+def test_noted_events_are_written_together_in_their_order() -> None:
+    noted = [trail.noted("query", by=Actor(f"CT{number}")) for number in range(3)]
+    assert not AuditEvent.objects.filter(action="query").exists()
+    trail.sign(noted)
+    written = AuditEvent.objects.filter(action="query").order_by("pk")
+    assert [(event.actor, event.at) for event in written] == [(e.actor, e.at) for e in noted]
+
+
+@pytest.mark.parametrize("outcome", [1, 16])
+def test_an_outcome_that_dicom_does_not_know_is_refused(outcome: int) -> None:
+    with pytest.raises(IntegrityError), transaction.atomic():
+        AuditEvent(action="query", outcome=outcome).save()

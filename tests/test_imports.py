@@ -23,6 +23,9 @@ PURE = (
     "dicomscp/status.py",
     "worklist/character_set.py",
     "dicomscp/conformance.py",
+    "worklist/audit/codes.py",
+    "worklist/audit/messages.py",
+    "worklist/audit/parts.py",
 )
 SPEAKS_DICOM = (
     "dicomscp/handlers.py",
@@ -84,6 +87,8 @@ RULES = (
             "dicomscp.plan",
             "dicomscp.status",
             "worklist.character_set",
+            "worklist.audit.codes",
+            "worklist.audit.parts",
         ),
     ),
     Rule("pynetdicom.apps is imported nowhere", ("",), ("pynetdicom.apps",)),
@@ -103,6 +108,7 @@ WRITES = {
 MAY_WRITE = {
     "worklist/audit/trail.py": "the signature itself",
     "worklist/once.py": "the one-time keys of forms: they say nothing of anyone",
+    "worklist/delivery.py": "how far the trail was sent: it says nothing of anyone",
     "worklist/identifiers.py": "the counters behind our numbers: they say nothing of anyone",
     "worklist/management/commands/synthesize.py": "made-up rows in bulk, for measurements",
 }

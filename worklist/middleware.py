@@ -59,11 +59,12 @@ class IdleMiddleware:
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
-    def __call__(self, request: HttpRequest) -> HttpResponse:
+    def __call__(self, request: Any) -> HttpResponse:
         if request.user.is_authenticated:
             now = int(time.time())
             seen = request.session.setdefault("seen", now)
             if now - seen > settings.IDLE_SECONDS:
+                request.is_idle = True  # the signature says so
                 logout(request)
             elif BACKGROUND_HEADER not in request.headers and now - seen >= _SEEN_EVERY:
                 request.session["seen"] = now

@@ -233,6 +233,17 @@ DICOM_MATCH_LIMIT: int = env.int("DICOM_MATCH_LIMIT", default=5000)
 # Queries that read the database at the same time; the others wait for their turn.
 DICOM_DATABASE_CONNECTIONS: int = env.int("DICOM_DATABASE_CONNECTIONS", default=8)
 
+# --- audit trail ----------------------------------------------------------------------------------
+
+# A syslog collector of audit messages (TLS); `manage.py send_audit` sends them. No host: none.
+AUDIT_SYSLOG_HOST: str = env.str("AUDIT_SYSLOG_HOST", default="")
+AUDIT_SYSLOG_PORT: int = env.int("AUDIT_SYSLOG_PORT", default=6514)
+# Paths of PEM files: who may have signed the collector's certificate ("": the system's list), and
+# our own certificate and key, where the collector asks for them.
+AUDIT_SYSLOG_CA: str = env.str("AUDIT_SYSLOG_CA", default="")
+AUDIT_SYSLOG_CERT: str = env.str("AUDIT_SYSLOG_CERT", default="")
+AUDIT_SYSLOG_KEY: str = env.str("AUDIT_SYSLOG_KEY", default="")
+
 # --- patients -------------------------------------------------------------------------------------
 
 # Who gives the patient IDs of this site (Issuer of Patient ID); others' are labelled.

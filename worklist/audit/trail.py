@@ -12,7 +12,7 @@ from django.db import models, transaction
 from django.utils import timezone
 
 from worklist.audit.loaded import remember, take_over
-from worklist.audit.models import AuditEvent
+from worklist.audit.models import AuditEvent, Outcome
 
 _BATCH = 500
 # That these changed is signed; what they hold never enters the trail.
@@ -75,19 +75,45 @@ def note(
     by: Actor,
     label: str = "",
     details: Mapping[str, Any] | None = None,
+    outcome: Outcome = Outcome.SUCCESS,
+    reason: str = "",
 ) -> AuditEvent:
-    """Sign a look: "view", "print", "export" or "sign-in". `details` are fit for JSON."""
-    event = AuditEvent(
+    """Sign what writes no row: a look ("view", "print", "export"), a sign-in, what else happens.
+
+    `details` are fit for JSON. What is not of the worklist's rows has a verb in `happenings`.
+    """
+    event = noted(action, obj, by=by, label=label, details=details, outcome=outcome, reason=reason)
+    event.save(force_insert=True)
+    return event
+
+
+def noted(
+    action: str,
+    obj: models.Model | None = None,
+    *,
+    by: Actor,
+    label: str = "",
+    details: Mapping[str, Any] | None = None,
+    outcome: Outcome = Outcome.SUCCESS,
+    reason: str = "",
+) -> AuditEvent:
+    """The event of `note`, dated now and not yet written, for `sign`."""
+    return AuditEvent(
         actor=by.name[:150],
         address=by.address,
         action=action,
+        outcome=outcome,
+        reason=reason[:200],
         model=obj._meta.label_lower if obj else "",
         object_id=str(obj.pk) if obj else "",
         object_label=(label or (str(obj) if obj else ""))[:200],
         after=dict(details or {}),
     )
-    event.save(force_insert=True)
-    return event
+
+
+def sign(events: Sequence[AuditEvent]) -> None:
+    """Write events that were noted before, in their order: all of them or none."""
+    AuditEvent.objects.bulk_create(events, batch_size=_BATCH)
 
 
 def delete(obj: models.Model, *, by: Actor, reason: str = "") -> AuditEvent:

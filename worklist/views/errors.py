@@ -11,6 +11,8 @@ from django.shortcuts import render
 from django.template.loader import render_to_string
 
 from worklist import roles
+from worklist.actor import actor
+from worklist.audit import happenings
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
@@ -19,8 +21,10 @@ def bad_request(request: HttpRequest, exception: Exception | None = None) -> Htt
 
 
 def permission_denied(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """403, with the right that is missing."""
+    """403, with the right that is missing; that it was asked for is signed."""
     missing = str(exception) if exception else ""
+    if request.user.is_authenticated:
+        happenings.permission_denied(by=actor(request), path=request.path, permission=missing)
     context = {"right": roles.right(missing.rpartition(".")[2])}
     return render(request, "errors/403.html", context, status=403)
 

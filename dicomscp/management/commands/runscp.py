@@ -16,6 +16,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from dicomscp.server import WorklistScp
 from worklist import values
+from worklist.audit import happenings
 
 # Seconds after SIGTERM: that running answers get, and after which the process is gone anyway.
 DRAIN = 7.0
@@ -53,12 +54,13 @@ class Command(BaseCommand):
             f"Worklist SCP {ae_title.strip()} on {bind}:{scp.port}, database {_database_name()}"
         )
         self.stdout.flush()
-        stopped.wait()
-        # A thread that hangs in a peer's half-sent message must not keep the process.
-        last_call = threading.Timer(LAST_CALL, os._exit, (0,))
-        last_call.daemon = True
-        last_call.start()
-        scp.stop(drain=DRAIN)
+        with happenings.running("runscp", ae_title=ae_title.strip(), port=scp.port):
+            stopped.wait()
+            # A thread that hangs in a peer's half-sent message must not keep the process.
+            last_call = threading.Timer(LAST_CALL, os._exit, (0,))
+            last_call.daemon = True
+            last_call.start()
+            scp.stop(drain=DRAIN)
         self.stdout.write("Worklist SCP stopped")
         self.stdout.flush()
         os._exit(0)
