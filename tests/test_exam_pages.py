@@ -336,9 +336,33 @@ def test_edit_saves_names_without_carets(clerk: Client) -> None:
 def test_name_that_nobody_touched_keeps_its_parts_and_scripts(clerk: Client) -> None:
     whole = "Yamada^Tarou^^Dr.=山田^太郎"
     shown = booked("10:00", "10:30", ScheduledPerformingPhysicianName=whole)
-    edit(clerk, shown.pk, **{"step-performing_physician": "Yamada, Dr. Tarou"})
+    page = clerk.get(f"/exams/{shown.pk}/edit/").content.decode()
+    assert 'value="Yamada, Tarou"' in page
+    assert "kept with it: Dr., 山田 太郎" in page
+    edit(
+        clerk, shown.pk, **{"step-performing_physician": "Yamada, Tarou", "order-admission_id": "A"}
+    )
     shown.refresh_from_db()
     assert shown.performing_physician == whole
+
+
+@pytest.mark.parametrize(
+    ("typed", "saved"),
+    [
+        ("Yamada, Taro", "Yamada^Taro^M^Dr.=山田^太郎"),
+        ("Suzuki, Tarou", "Suzuki^Tarou^M^Dr.=山田^太郎"),
+        ("Suzuki, Hanako", "Suzuki^Hanako"),
+        ("", ""),
+    ],
+)
+def test_corrected_name_keeps_what_has_no_field_and_another_person_nothing(
+    clerk: Client, typed: str, saved: str
+) -> None:
+    whole = "Yamada^Tarou^M^Dr.=山田^太郎"
+    shown = booked("10:00", "10:30", ScheduledPerformingPhysicianName=whole)
+    edit(clerk, shown.pk, **{"step-performing_physician": typed})
+    shown.refresh_from_db()
+    assert shown.performing_physician == saved
 
 
 def test_caret_in_a_name_is_told_at_its_field(clerk: Client) -> None:
@@ -363,6 +387,52 @@ def test_edit_on_an_old_version_loses_nothing_of_either(clerk: Client) -> None:
     assert 'value="ADM7"' in page
     assert ">\nmine</textarea>" in page
     assert 'name="versions" value="2-1-1"' in page
+
+
+def test_edit_on_old_versions_of_two_rows_tells_of_both_and_loses_neither(clerk: Client) -> None:
+    shown = booked(
+        "10:00",
+        "10:30",
+        CommentsOnTheScheduledProcedureStep="old",
+        ScheduledPerformingPhysicianName="Yamada^Tarou^^Dr.",
+    )
+    request = shown.requested_procedure.request
+    shown.performing_physician = "Yamada^Taro^^Dr."
+    scheduling.save_step(shown, by=OTTO)
+    request.patient_location = "Ward 9"
+    scheduling.save_request(request, by=Actor("hilde"))
+    seen = {"step-performing_physician": "Yamada, Tarou", "step-comments": "mine"}
+    response = edit(clerk, shown.pk, **seen)
+    page = response.content.decode()
+    assert response.status_code == 409
+    assert "otto, hilde changed this exam" in page
+    assert "ward or place – → Ward 9" in page
+    assert 'value="Yamada, Taro"' in page
+    assert 'value="Ward 9"' in page
+    assert 'name="versions" value="2-1-2"' in page
+    saved = edit(
+        clerk,
+        shown.pk,
+        versions="2-1-2",
+        **{**seen, "step-performing_physician": "Yamada, Taro", "order-patient_location": "Ward 9"},
+    )
+    assert saved.status_code == 302
+    shown.refresh_from_db()
+    assert (shown.performing_physician, shown.comments) == ("Yamada^Taro^^Dr.", "mine")
+
+
+@pytest.mark.parametrize("path", ["edit", "move", "cancel", "status"])
+def test_form_that_asks_back_stays_with_the_version_that_the_person_saw(
+    clerk: Client, path: str
+) -> None:
+    shown = booked("10:00", "10:30")
+    scheduling.set_status(shown, StepStatus.ARRIVED, by=OTTO)
+    wrong = {"step-performing_physician": "A^B", "day": "never", "status": "none"}
+    versions = {"version": "1", "versions": "1-1-1"}
+    response = clerk.post(f"/exams/{shown.pk}/{path}/", {**wrong, **versions})
+    assert response.status_code == 422
+    name = "versions" if path == "edit" else "version"
+    assert f'name="{name}" value="{versions[name]}"' in response.content.decode()
 
 
 # --- patients -------------------------------------------------------------------------------------
@@ -445,6 +515,38 @@ def test_patient_on_an_old_version_loses_nothing_of_either(clerk: Client) -> Non
     assert 'value="Meier"' in page
     assert 'value="70"' in page
     assert "Latex\nIodine</textarea>" in page
+
+
+def test_two_who_change_two_parts_of_a_name_both_have_their_way(clerk: Client) -> None:
+    anna = patient(name="Müller^Anna=山田^花子^M")
+    anna.name = "Müller^Anne=山田^花子^M"
+    scheduling.save_patient(anna, by=OTTO)
+    mine = {"birth_date": "", "sex": "", "ideographic_family": "山田", "ideographic_given": "花子"}
+    data = {**PATIENT, **mine, "family": "Meier"}
+    response = clerk.post(f"/patients/{anna.pk}/edit/", data)
+    page = response.content.decode()
+    assert response.status_code == 409
+    assert "<td>MEIER, Anna" in page
+    assert 'value="Anne"' in page
+    assert 'name="version" value="2"' in page
+    # Above the form stands the patient as stored.
+    assert '<p class="record-confirm"><strong><bdi>MÜLLER, Anne</bdi>' in page
+    again = {**data, "given": "Anne", "version": 2}
+    assert clerk.post(f"/patients/{anna.pk}/edit/", again).status_code == 302
+    anna.refresh_from_db()
+    assert anna.name == "Meier^Anne=山田^花子^M"
+
+
+def test_patient_form_that_is_wrong_stays_with_the_version_that_the_person_saw(
+    clerk: Client,
+) -> None:
+    anna = patient()
+    anna.weight = "70"
+    scheduling.save_patient(anna, by=OTTO)
+    response = clerk.post(f"/patients/{anna.pk}/edit/", {**PATIENT, "family": ""})
+    assert response.status_code == 422
+    assert 'name="version" value="1"' in response.content.decode()
+    assert clerk.post(f"/patients/{anna.pk}/edit/", PATIENT).status_code == 409
 
 
 def test_merge_takes_the_survivors_id_typed_and_is_taken_back(supervisor: Client) -> None:

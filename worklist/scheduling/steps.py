@@ -27,7 +27,7 @@ from worklist.models import (
 from worklist.scheduling import conflicts, slots
 from worklist.scheduling.conflicts import Proposal
 from worklist.scheduling.orders import save_procedure, save_request, save_step, station_names
-from worklist.scheduling.versions import locked
+from worklist.scheduling.versions import lock_all, locked
 
 # The way of an exam. People may leave out a stop until it has started.
 _WAY = (StepStatus.SCHEDULED, StepStatus.ARRIVED, StepStatus.READY, StepStatus.STARTED)
@@ -229,8 +229,7 @@ def amend(
     """
     request = procedure.request
     with transaction.atomic():
-        for row, version in zip((step, procedure, request), versions, strict=True):
-            locked(row, version=version)
+        lock_all(zip((step, procedure, request), versions, strict=True))
         save_request(request, by=by, reason=reason)
         save_procedure(procedure, by=by, reason=reason)
         return save_step(step, by=by, reason=reason)

@@ -114,6 +114,7 @@ def status(request: HttpRequest, pk: int) -> HttpResponse:
     before = steps.back(step.status)
     data = {
         **about(step),
+        "version": record.version_shown(request, step, is_told="stale" in shown),
         "banner": None,
         "forward": [(each.value, each.label) for each in steps.forward(step.status)],
         "back": (before.value, before.label) if before else None,
@@ -161,6 +162,7 @@ def cancel_exam(request: HttpRequest, pk: int) -> HttpResponse:
             return redirect(record.way_back(request, "exam", pk))
     data = {
         **about(step),
+        "version": record.version_shown(request, step, is_told="stale" in shown),
         "reasons": [(reason, history.said(reason)) for reason in _WHY_CANCEL],
         "chosen": request.POST.get("why", _WHY_CANCEL[0]),
         "other": request.POST.get("other", ""),

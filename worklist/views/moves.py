@@ -98,6 +98,7 @@ def move(request: HttpRequest, pk: int) -> HttpResponse:
     found = shown.get("conflicts", ())
     data = {
         **about(step),
+        "version": record.version_shown(request, step, is_told="stale" in shown),
         "form": form,
         "why": [history.said(reason) for reason in WHY_MOVE],
         "next": record.way_back(request, "exam", pk),

@@ -19,6 +19,7 @@ from worklist.models import (
     StepStation,
     StepStatus,
 )
+from worklist.models.versions import Versioned
 
 _SIMILAR = 5
 
@@ -121,6 +122,14 @@ def version_of(posted: Any) -> int:
     """The version that a form carries; 0, which no row has, when it carries none."""
     text = posted.get("version", "")
     return int(text) if text.isdecimal() and len(text) < 10 else 0
+
+
+def version_shown(request: HttpRequest, row: Versioned, *, is_told: bool = False) -> int | str:
+    """The version that a form is shown with: the one with which it came, until it `is_told`.
+
+    Whoever is asked back about something else has not seen what others have saved meanwhile.
+    """
+    return row.version if is_told else request.POST.get("version") or row.version
 
 
 def way_back(request: HttpRequest, name: str, pk: int) -> str:
