@@ -167,6 +167,8 @@ def unmerge(merge: PatientMerge, *, by: Actor, reason: str = "") -> PatientMerge
         rows = _held(merge.survivor_id, merge.merged_id)
         merge = PatientMerge.objects.select_for_update().get(pk=merge.pk)
         merge.survivor, merge.merged = rows[merge.survivor_id], rows[merge.merged_id]
+        if merge.undone_at is not None:
+            raise ValidationError(_("This merge was taken back already."))
         if not can_be_undone(merge):
             raise ValidationError(
                 _("Another merge of this patient came later: take that one back first.")
