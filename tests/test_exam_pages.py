@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -13,9 +14,10 @@ from tests.cast import actor, patient, station, step
 from tests.test_conflicts import MONDAY, NOW, booked
 from tests.test_roles import signed_in
 from worklist import clock, scheduling
+from worklist.audit import trail
 from worklist.audit.models import AuditEvent
 from worklist.audit.trail import Actor
-from worklist.models import Patient, PatientMerge, StepStatus
+from worklist.models import Patient, PatientMerge, StepStatus, User
 
 pytestmark = pytest.mark.django_db
 OTTO = Actor("otto")
@@ -259,14 +261,39 @@ def test_move_on_an_old_version_shows_both_values(clerk: Client) -> None:
     assert move(clerk, shown.pk, version=2).status_code == 302
 
 
-def test_undo_is_refused_when_too_late_or_changed_or_not_allowed(clerk: Client) -> None:
+def test_undo_is_for_who_did_it_in_that_session(clerk: Client) -> None:
     shown = booked("10:00", "10:30")
-    response = move(clerk, shown.pk)
+    token = undo_of(clerk.get(move(clerk, shown.pk)["Location"]).content.decode())
+    colleague, elsewhere = signed_in("Supervisor"), Client()
+    elsewhere.force_login(User.objects.get(username="clerk"))
+    for client in (colleague, elsewhere):
+        refused = client.post("/undo/", {"undo": token, "next": "/patients/"})
+        assert "too late" in notice(client, refused)
+    forged = clerk.post("/undo/", {"undo": "nonsense", "next": "/patients/"})
+    assert "too late" in notice(clerk, forged)
+    shown.refresh_from_db()
+    assert f"{shown.start_time:%H:%M}" == "14:00"
+
+
+def test_undo_asks_for_the_right_to_do_it(clerk: Client) -> None:
+    shown = booked("10:00", "10:30")
+    token = undo_of(clerk.get(move(clerk, shown.pk)["Location"]).content.decode())
+    account = User.objects.get(username="clerk")
+    see = Permission.objects.get(codename="view_scheduledprocedurestep")
+    trail.save(account, by=actor, lists={"groups": [], "user_permissions": [see]})
+    assert clerk.post("/undo/", {"undo": token}).status_code == 403
+
+
+def test_undo_is_done_once_and_not_over_what_changed_since(clerk: Client) -> None:
+    shown = booked("10:00", "10:30")
+    first = undo_of(clerk.get(move(clerk, shown.pk)["Location"]).content.decode())
+    for told in ("Undone.", "This was undone already."):
+        again = clerk.post("/undo/", {"undo": first, "next": "/patients/"})
+        assert notice(clerk, again) == told
+    shown.refresh_from_db()
+    assert (f"{shown.start_time:%H:%M}", shown.version) == ("10:00", 3)
+    response = move(clerk, shown.pk, version=3)
     token = undo_of(clerk.get(response["Location"]).content.decode())
-    auditor = signed_in("Auditor")
-    assert auditor.post("/undo/", {"undo": token}).status_code == 403
-    late = clerk.post("/undo/", {"undo": "nonsense", "next": "/patients/"})
-    assert "too late" in notice(clerk, late)
     scheduling.set_status(shown, StepStatus.ARRIVED, by=OTTO)
     changed = clerk.post("/undo/", {"undo": token, "next": "/patients/"})
     assert "This is not undone. otto changed this exam" in notice(clerk, changed)

@@ -17,7 +17,7 @@ from worklist.models import ScheduledProcedureStep, Station
 from worklist.scheduling import conflicts, steps, undo
 from worklist.scheduling.conflicts import Conflict, ConflictsFound, Proposal
 from worklist.scheduling.orders import save_step, station_names
-from worklist.scheduling.undo import Former
+from worklist.scheduling.undo import Former, Token
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ def carry_out(
     reason: str,
     by: Actor,
     may_override: bool,
-) -> tuple[int, str]:
-    """Move what was seen, all or nothing; answer how many, and the token that takes it back.
+) -> tuple[int, Token]:
+    """Move what was seen, all or nothing; answer how many, and what takes it back.
 
     Raises SelectionChanged when `seen` is not the digest any more, and ConflictsFound.
     """

@@ -1,13 +1,15 @@
 """Taking back what was just done: a signed token holds what it was, and the version that it became.
 
+It holds for whom it was made for, the session of a person, and has a key by which it is used once.
 Taking back is a write like any other, with an event of its own in the trail.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from django.core import signing
@@ -31,7 +33,7 @@ _KINDS = ("move", "cancel", "status", "booking")
 
 
 class TooLate(Exception):
-    """The token is too old, or is none of ours."""
+    """The token is too old, or none that was made for this person's session."""
 
 
 @dataclass(frozen=True)
@@ -66,38 +68,50 @@ class Token:
 
     kind: Kind
     formers: tuple[tuple[Former, int], ...]
+    key: uuid.UUID = field(default_factory=uuid.uuid4)
 
 
-def of(kind: Kind, changed: Sequence[tuple[Former, ScheduledProcedureStep]]) -> str:
-    """The token that takes back these changes: each step as it was, and as it was saved."""
+def of(kind: Kind, changed: Sequence[tuple[Former, ScheduledProcedureStep]]) -> Token:
+    """What takes back these changes: each step as it was, and as it was saved."""
+    return Token(kind, tuple((former, saved.version) for former, saved in changed))
+
+
+def of_booking(booked: Sequence[ScheduledProcedureStep]) -> Token:
+    """What takes back a booking: what was booked by mistake is canceled."""
+    return of("booking", [(Former.of(step), step) for step in booked])
+
+
+def sign(token: Token, *, owner: str) -> str:
+    """The token as a text that this owner, and nobody else, can give back."""
     rows = [
         (
             former.pk,
-            saved.version,
+            version,
             former.start,
             former.end,
             former.stations,
             former.station_names,
             former.status,
         )
-        for former, saved in changed
+        for former, version in token.formers
     ]
-    return signing.dumps([kind, rows], salt=__name__, compress=True)
+    made = [token.kind, token.key.hex, rows]
+    return signing.dumps(made, salt=_salt(owner), compress=True)
 
 
-def of_booking(booked: Sequence[ScheduledProcedureStep]) -> str:
-    """The token that takes back a booking: what was booked by mistake is canceled."""
-    return of("booking", [(Former.of(step), step) for step in booked])
-
-
-def read(token: str) -> Token:
+def read(text: str, *, owner: str) -> Token:
     """What this token takes back. Raises TooLate."""
     try:
-        kind, rows = signing.loads(token, salt=__name__, max_age=LASTS)
+        kind, key, rows = signing.loads(text, salt=_salt(owner), max_age=LASTS)
     except signing.BadSignature:
         raise TooLate from None
     assert kind in _KINDS
-    return Token(kind, tuple(_former(row) for row in rows))
+    return Token(kind, tuple(_former(row) for row in rows), uuid.UUID(key))
+
+
+def _salt(owner: str) -> str:
+    # Not in what is signed, which anybody can read: the owner is known by a session's key.
+    return f"{__name__} {owner}"
 
 
 def _former(row: Sequence[Any]) -> tuple[Former, int]:

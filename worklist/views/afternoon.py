@@ -164,7 +164,7 @@ def _try(request: HttpRequest, afternoon: Afternoon) -> HttpResponse | dict[str,
         request,
         ngettext("%(count)d exam is moved.", "%(count)d exams are moved.", moved)
         % {"count": moved},
-        undo=token if moved else "",
+        undo=token if moved else None,
     )
     return redirect(_next(request) or "bulk-move")
 

@@ -108,7 +108,7 @@ def status(request: HttpRequest, pk: int) -> HttpResponse:
             notices.done(
                 request,
                 _("%(name)s: %(status)s.") % told,
-                undo=undo.of("status", [(former, saved)]) if saved.status != step.status else "",
+                undo=undo.of("status", [(former, saved)]) if saved.status != step.status else None,
             )
             return redirect(record.way_back(request, "exam", pk))
     before = steps.back(step.status)

@@ -1,4 +1,4 @@
-"""Exams move: one at a time, the rest of a scanner's day at once, and back again."""
+"""An exam moves: free times are buttons, what speaks against a time is asked about."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import datetime as dt
 from typing import Any
 
 from django import forms
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, gettext_noop, ngettext
-from django.views.decorators.http import require_http_methods, require_POST
+from django.utils.translation import gettext_lazy, gettext_noop
+from django.views.decorators.http import require_http_methods
 
 from worklist import clock, history, names
 from worklist.actor import actor
@@ -20,7 +19,7 @@ from worklist.models import FINAL, ScheduledProcedureStep, Station
 from worklist.roles import needs
 from worklist.scheduling import StaleVersion, reschedule, slots, steps, undo
 from worklist.scheduling.conflicts import ConflictsFound
-from worklist.scheduling.undo import Former, TooLate
+from worklist.scheduling.undo import Former
 from worklist.views import notices, record, stale
 from worklist.views.exams import SEE, about
 
@@ -35,12 +34,6 @@ WHY_MOVE = (
     gettext_noop("Running late"),
     gettext_noop("Equipment"),
 )
-_RIGHTS = {
-    "move": BOOK,
-    "booking": BOOK,
-    "cancel": "worklist.cancel_exam",
-    "status": "worklist.set_status",
-}
 
 
 class MoveForm(forms.Form):
@@ -221,35 +214,3 @@ def _free(step: ScheduledProcedureStep, form: MoveForm) -> dict[str, Any]:
     minutes = steps.minutes_of(step, steps.kind_of(step))
     found = slots.next_free(station, after, minutes, _OFFERED, ignoring=[step.pk])
     return {"free": found, "free_on": station}
-
-
-# --- taking back ----------------------------------------------------------------------------------
-
-
-@require_POST
-@needs(SEE)
-def take_back(request: HttpRequest) -> HttpResponse:
-    """Undo what a notice offered to undo."""
-    here = request.POST.get("next", "")
-    back = here if url_has_allowed_host_and_scheme(here, {request.get_host()}) else "home"
-    try:
-        token = undo.read(request.POST.get("undo", ""))
-        if not request.user.has_perm(_RIGHTS[token.kind]):
-            raise PermissionDenied(_RIGHTS[token.kind])
-        done, overlaps = undo.take_back(token, by=actor(request))
-    except TooLate:
-        notices.failed(request, _("It is too late to undo this. Change the exam itself."))
-    except StaleVersion as error:
-        told = stale.told(error)
-        notices.failed(request, _("This is not undone.") + " " + told.sentence)
-    except ValidationError as error:
-        notices.failed(request, " ".join(error.messages))
-    else:
-        notices.done(request, _undone(len(done)))
-        for each in overlaps:
-            notices.failed(request, each.message)
-    return redirect(back)
-
-
-def _undone(count: int) -> str:
-    return ngettext("Undone.", "Undone: %(count)d exams.", count) % {"count": count}
