@@ -521,6 +521,34 @@ def test_form_that_is_sent_twice_books_once(head: ProcedureType) -> None:
     assert "booked once" in page
 
 
+def test_form_that_comes_again_with_other_contents_books_them(head: ProcedureType) -> None:
+    # By the browser's "back": the form still has the key of the first booking.
+    anna, otto = patient("P1"), patient("P2", "Weber^Otto")
+    desk = Desk(query=f"?patient={anna.pk}").press("choose_exam", f"p{head.pk}")
+    desk.values["0-time"] = "11:00"
+    assert desk.save().status_code == 302
+    assert desk.save(**{"patient": str(otto.pk), "0-time": "12:00"}).status_code == 302
+    assert desk.save(**{"0-time": "12:30", "reason": "Fall"}).status_code == 422
+    accept = re.findall(r'name="accept" value="([^"]+)"', desk.text)
+    later = {"0-time": "12:30", "reason": "Fall", "accept": accept}
+    for _ in range(2):
+        assert desk.save(**later).status_code == 302
+    found = ScheduledProcedureStep.objects.order_by("start_time")
+    assert [f"{each.start_time:%H:%M}" for each in found] == ["11:00", "12:00", "12:30"]
+    owners = [each.requested_procedure.request.patient for each in found]
+    assert owners == [anna, otto, anna]
+
+
+def test_form_whose_booking_was_taken_back_books_again(head: ProcedureType) -> None:
+    desk = Desk(query=f"?patient={patient().pk}").press("choose_exam", f"p{head.pk}")
+    address = desk.save()["Location"]
+    (token,) = re.findall(r'name="undo" value="([^"]+)"', desk.client.get(address).content.decode())
+    desk.client.post("/undo/", {"undo": token, "next": address})
+    assert desk.save().status_code == 302
+    states = ScheduledProcedureStep.objects.order_by("pk").values_list("status", flat=True)
+    assert list(states) == ["CANCELED", "SCHEDULED"]
+
+
 def test_form_that_was_refused_keeps_its_key(head: ProcedureType) -> None:
     desk = at_new_patient(head)
     key = desk.values["form_key"]

@@ -64,11 +64,15 @@ class Former:
 
 @dataclass(frozen=True)
 class Token:
-    """What is to be taken back: of each step, what it was and the version that the change made."""
+    """What is to be taken back: of each step, what it was and the version that the change made.
+
+    `form` is the key of the form that made it, which may be sent again afterwards.
+    """
 
     kind: Kind
     formers: tuple[tuple[Former, int], ...]
     key: uuid.UUID = field(default_factory=uuid.uuid4)
+    form: uuid.UUID | None = None
 
 
 def of(kind: Kind, changed: Sequence[tuple[Former, ScheduledProcedureStep]]) -> Token:
@@ -76,9 +80,9 @@ def of(kind: Kind, changed: Sequence[tuple[Former, ScheduledProcedureStep]]) -> 
     return Token(kind, tuple((former, saved.version) for former, saved in changed))
 
 
-def of_booking(booked: Sequence[ScheduledProcedureStep]) -> Token:
+def of_booking(booked: Sequence[ScheduledProcedureStep], *, form: uuid.UUID | None = None) -> Token:
     """What takes back a booking: what was booked by mistake is canceled."""
-    return of("booking", [(Former.of(step), step) for step in booked])
+    return Token("booking", tuple((Former.of(step), step.version) for step in booked), form=form)
 
 
 def sign(token: Token, *, owner: str) -> str:
@@ -95,18 +99,19 @@ def sign(token: Token, *, owner: str) -> str:
         )
         for former, version in token.formers
     ]
-    made = [token.kind, token.key.hex, rows]
+    made = [token.kind, token.key.hex, token.form.hex if token.form else "", rows]
     return signing.dumps(made, salt=_salt(owner), compress=True)
 
 
 def read(text: str, *, owner: str) -> Token:
     """What this token takes back. Raises TooLate."""
     try:
-        kind, key, rows = signing.loads(text, salt=_salt(owner), max_age=LASTS)
+        kind, key, form, rows = signing.loads(text, salt=_salt(owner), max_age=LASTS)
     except signing.BadSignature:
         raise TooLate from None
     assert kind in _KINDS
-    return Token(kind, tuple(_former(row) for row in rows), uuid.UUID(key))
+    formers = tuple(_former(row) for row in rows)
+    return Token(kind, formers, uuid.UUID(key), uuid.UUID(form) if form else None)
 
 
 def _salt(owner: str) -> str:

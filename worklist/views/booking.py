@@ -107,7 +107,7 @@ def _page(request: HttpRequest, desk: Desk, *, status: int = 200) -> HttpRespons
 
 
 def _save(request: HttpRequest, desk: Desk, *, is_another_next: bool) -> HttpResponse:
-    key = one_time_key(desk.data.get("form_key", ""))
+    key = once.key_of(request.POST)
     # Asked once more when it does not hold: the patient of the first sending is now a duplicate.
     if not desk.is_valid() or once.carried_out(key):
         return sent_before(request, key) or _page(request, desk, status=422)
@@ -135,16 +135,8 @@ def _save(request: HttpRequest, desk: Desk, *, is_another_next: bool) -> HttpRes
         return _page(request, desk, status=422)
     if outcome.is_repeated:
         return sent_before(request, key) or redirect(outcome.address)
-    notices.done(request, told(booked), undo=undo.of_booking(booked))
+    notices.done(request, told(booked), undo=undo.of_booking(booked, form=key))
     return redirect(outcome.address)
-
-
-def one_time_key(text: str) -> uuid.UUID:
-    """The key of a form; a new one when it came without."""
-    try:
-        return uuid.UUID(text)
-    except ValueError:
-        return uuid.uuid4()
 
 
 def sent_before(request: HttpRequest, key: uuid.UUID) -> HttpResponse | None:

@@ -46,6 +46,8 @@ def take_back(request: HttpRequest) -> HttpResponse:
             nonlocal count, overlaps
             done, overlaps = undo.take_back(token, by=actor(request))
             count = len(done)
+            if token.form:
+                once.free(token.form)
             return ""
 
         outcome = once.carry_out(token.key, work)

@@ -29,7 +29,7 @@ from worklist.roles import needs
 from worklist.scheduling import booking, slots, undo, walk_ins
 from worklist.scheduling.booking import EMERGENCY, PlannedExam, Visit
 from worklist.views import notices
-from worklist.views.booking import board, one_time_key, sent_before
+from worklist.views.booking import board, sent_before
 from worklist.views.desk import Problem, is_key
 
 _PARTS = {"who": "booking/walk_in_who.html", "scanners": "booking/walk_in_scanners.html"}
@@ -103,7 +103,7 @@ def _chosen(scanners: list[Scanner], wanted: str) -> str:
 
 
 def _save(request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
-    key = one_time_key(request.POST.get("form_key", ""))
+    key = once.key_of(request.POST)
     if response := sent_before(request, key):
         return response
     form = WalkInForm(request.POST)
@@ -138,7 +138,7 @@ def _save(request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
         else:
             if booked:
                 said = _told(booked[0], form.cleaned_data["station"])
-                notices.done(request, said, undo=undo.of_booking(booked))
+                notices.done(request, said, undo=undo.of_booking(booked, form=key))
             return redirect(outcome.address)
     for field in form:
         anchor = "id_station" if field.name == "station" else field.id_for_label
