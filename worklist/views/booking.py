@@ -77,7 +77,7 @@ def parts(request: HttpRequest) -> HttpResponse:
     desk.press()
     if part in ("exam", "when"):
         desk.fill()
-    return render(request, f"booking/{part}.html", {"desk": desk})
+    return render(request, f"booking/{part}.html", {"desk": desk, "who": desk.who})
 
 
 def _opened(request: HttpRequest) -> QueryDict:
@@ -103,7 +103,7 @@ _OPENED = {
 
 
 def _page(request: HttpRequest, desk: Desk, *, status: int = 200) -> HttpResponse:
-    return render(request, "booking/new.html", {"desk": desk}, status=status)
+    return render(request, "booking/new.html", {"desk": desk, "who": desk.who}, status=status)
 
 
 def _save(request: HttpRequest, desk: Desk, *, is_another_next: bool) -> HttpResponse:

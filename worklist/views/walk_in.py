@@ -30,7 +30,7 @@ from worklist.scheduling import booking, slots, undo, walk_ins
 from worklist.scheduling.booking import EMERGENCY, PlannedExam, Visit
 from worklist.views import notices
 from worklist.views.booking import board, sent_before
-from worklist.views.desk import Problem, is_key
+from worklist.views.who import Problem, is_key
 
 _PARTS = {"who": "booking/walk_in_who.html", "scanners": "booking/walk_in_scanners.html"}
 
