@@ -38,6 +38,7 @@ from worklist.models import (
     StepStatus,
     User,
 )
+from worklist.scheduling import save_patient
 
 pytestmark = pytest.mark.django_db
 
@@ -504,6 +505,48 @@ def test_id_of_a_merged_patient_leads_to_the_survivor(head: ProcedureType) -> No
     assert f'name="choose_patient" value="{stays.pk}"' in desk.text
     assert "BIANCHI, Ugo" in Desk(desk.client, f"?patient={gone.pk}").text
     assert f'name="patient" value="{stays.pk}"' in Desk(desk.client, f"?patient={gone.pk}").text
+
+
+def test_move_asks_about_no_risk_that_was_accepted_and_has_not_changed(
+    head: ProcedureType,
+) -> None:
+    contrast = kind("CTC", "CT contrast", uses_contrast=True, default_station=head.default_station)
+    anna = patient(allergies="Iodine", pregnancy_status=2)
+    desk = Desk(query=f"?patient={anna.pk}").press("choose_exam", f"p{contrast.pk}")
+    assert desk.save().status_code == 422
+    accept = re.findall(r'name="accept" value="([^"]+)"', desk.text)
+    assert [each.partition("-")[0] for each in accept] == ["pregnancy", "allergy"]
+    assert desk.save(accept=accept).status_code == 302
+    booked = ScheduledProcedureStep.objects.get()
+
+    def move(time: str, **more: Any) -> Any:
+        booked.refresh_from_db()
+        data = {"station": head.default_station_id, "day": "2026-11-23", "time": time}
+        address = f"/exams/{booked.pk}/move/"
+        # In another language, too: it is the risk that was accepted, not the sentence.
+        return desk.client.post(
+            address, {**data, "version": booked.version, **more}, headers={"Accept-Language": "de"}
+        )
+
+    assert move("12:00").status_code == 302
+    anna.weight = "70"
+    save_patient(anna, by=actor)
+    assert move("13:00").status_code == 302
+    anna.allergies = "Iodine\\Latex"
+    save_patient(anna, by=actor)
+    asked = move("14:00")
+    assert asked.status_code == 422
+    accept = re.findall(r'name="accept" value="([^"]+)"', asked.content.decode())
+    assert [each.partition("-")[0] for each in accept] == ["allergy"]
+    assert move("14:00", accept=accept, anyway="1").status_code == 302
+    assert move("15:00").status_code == 302
+
+
+def test_risk_is_told_in_the_words_of_the_site(head: ProcedureType, settings: Any) -> None:
+    settings.PREGNANCY_WARNING = "{patient}, {exam}: call 4711 first (100 %)."
+    anna = patient(pregnancy_status=3)
+    desk = Desk(query=f"?patient={anna.pk}").press("choose_exam", f"p{head.pk}")
+    assert "MÜLLER, Anna, CT head: call 4711 first (100 %)." in desk.text
 
 
 # --- once -----------------------------------------------------------------------------------------

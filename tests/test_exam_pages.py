@@ -17,7 +17,7 @@ from worklist import clock, scheduling
 from worklist.audit import trail
 from worklist.audit.models import AuditEvent
 from worklist.audit.trail import Actor
-from worklist.models import Patient, PatientMerge, StepStatus, User
+from worklist.models import Patient, PatientMerge, ProcedureType, StepStatus, User
 
 pytestmark = pytest.mark.django_db
 OTTO = Actor("otto")
@@ -324,6 +324,35 @@ def test_afternoon_is_previewed_counted_moved_and_undone(clerk: Client) -> None:
     assert notice(clerk, response) == "Undone: 2 exams."
     first.refresh_from_db()
     assert f"{first.start_time:%H:%M}" == "13:00"
+
+
+@pytest.mark.parametrize("to", ["", "CT2", "MR9"])
+def test_preview_of_an_afternoon_asks_a_fixed_number_of_statements(clerk: Client, to: str) -> None:
+    other = station(to, to).pk if to else ""
+    if to == "MR9":
+        # A scanner of the same modality on which none of the exams may be done.
+        row = station(to)
+        row.modality = "CT"
+        trail.save(row, by=actor)
+        for each in (None, "CT head"):
+            made = ProcedureType(code=f"C{each}"[:4], modality="CT", description=each or "CT X")
+            trail.save(made, by=actor, lists={"allowed_stations": [station()]})
+    here = f"/move/?station={station().pk}&day=2026-11-23&after=12:00&minutes=30&to={other}"
+
+    def statements() -> int:
+        with CaptureQueriesContext(connection) as queries:
+            page = clerk.get(here).content.decode()
+        assert "MÜLLER" in page
+        return len(queries)
+
+    clerk.get("/patients/")
+    for hour in (13, 14):
+        booked(f"{hour}:00", f"{hour}:30", RequestedProcedureDescription="CT head")
+    few = statements()
+    for minute in range(10, 30):
+        booked(f"15:{minute}", "16:00", RequestedProcedureDescription="CT head")
+        booked(f"16:{minute}", "17:00", on="CT2")
+    assert statements() == few
 
 
 def test_afternoon_that_somebody_changed_is_shown_again(clerk: Client) -> None:

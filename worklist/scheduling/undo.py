@@ -18,7 +18,7 @@ from django.utils.translation import gettext_noop
 
 from worklist.audit.trail import Actor
 from worklist.models import ScheduledProcedureStep, Station, StepStatus
-from worklist.scheduling import conflicts, steps
+from worklist.scheduling import conflicts, held, steps
 from worklist.scheduling.conflicts import Conflict
 from worklist.scheduling.orders import save_step
 from worklist.scheduling.versions import locked
@@ -48,7 +48,8 @@ class Former:
     status: str
 
     @classmethod
-    def of(cls, step: ScheduledProcedureStep) -> Former:
+    def of(cls, step: ScheduledProcedureStep, stations: Sequence[Station] | None = None) -> Former:
+        """The step as it stands; `stations` are its own, where they are known already."""
         return cls(
             step.pk,
             f"{step.start_date.isoformat()}T{step.start_time.isoformat()}",
@@ -56,7 +57,9 @@ class Former:
                 step.end_date.isoformat() if step.end_date else "",
                 step.end_time.isoformat() if step.end_time else "",
             ),
-            tuple(station.pk for station in steps.stations_of(step)),
+            tuple(
+                station.pk for station in (held.stations_of(step) if stations is None else stations)
+            ),
             step.station_names,
             step.status,
         )
@@ -169,7 +172,7 @@ def _overlaps(back: Sequence[ScheduledProcedureStep]) -> tuple[Conflict, ...]:
     planned = [
         proposal
         for step in back
-        for proposal in steps.proposals(
+        for proposal in held.proposals(
             step,
             dt.datetime.combine(step.start_date, step.start_time),
             ignoring=together,

@@ -17,7 +17,7 @@ from worklist.audit import trail
 from worklist.models import FINAL, ScheduledProcedureStep, StepStatus
 from worklist.models.orders import priorities
 from worklist.roles import needs
-from worklist.scheduling import StaleVersion, cancel, set_status, steps, undo
+from worklist.scheduling import StaleVersion, cancel, held, set_status, steps, undo
 from worklist.scheduling.undo import Former
 from worklist.views import notices, record, stale
 
@@ -70,8 +70,8 @@ def about(step: ScheduledProcedureStep) -> dict[str, Any]:
         "procedure": procedure,
         "order": procedure.request,
         "patient": record.patient_of(step),
-        "stations": steps.stations_of(step),
-        "is_emergency": procedure.priority == steps.URGENT,
+        "stations": held.stations_of(step),
+        "is_emergency": procedure.priority == held.URGENT,
     }
 
 

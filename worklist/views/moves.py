@@ -17,7 +17,7 @@ from worklist import clock, history, names
 from worklist.actor import actor
 from worklist.models import FINAL, ScheduledProcedureStep, Station
 from worklist.roles import needs
-from worklist.scheduling import StaleVersion, reschedule, slots, steps, undo
+from worklist.scheduling import StaleVersion, held, reschedule, slots, undo
 from worklist.scheduling.conflicts import ConflictsFound
 from worklist.scheduling.undo import Former
 from worklist.views import notices, record, stale
@@ -54,11 +54,11 @@ class MoveForm(forms.Form):
     def __init__(self, step: ScheduledProcedureStep, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         field: Any = self.fields["station"]
-        kind = steps.kind_of(step)
+        kind = held.of(step).kind
         allowed = kind.allowed_stations.all() if kind else Station.objects.none()
         fitting = allowed if allowed else Station.objects.filter(modality=step.modality)
-        held = [each.pk for each in steps.stations_of(step)]
-        field.queryset = (fitting.filter(is_active=True) | fitting.filter(pk__in=held)).distinct()
+        own = [each.pk for each in held.stations_of(step)]
+        field.queryset = (fitting.filter(is_active=True) | fitting.filter(pk__in=own)).distinct()
         field.label_from_instance = lambda each: f"{each.friendly_name} ({each.ae_title})"
         self.fields["reason"].widget.attrs["list"] = "why-move"
 
@@ -116,7 +116,7 @@ def _try(
         saved = reschedule(
             step,
             form.start,
-            stations=None if steps.stations_of(step)[:1] == [chosen] else [chosen],
+            stations=None if held.stations_of(step)[:1] == [chosen] else [chosen],
             by=actor(request),
             version=record.version_of(request.POST),
             accepted=request.POST.getlist("accept") if anyway else (),
@@ -161,10 +161,10 @@ def _looked(request: HttpRequest) -> dict[str, Any]:
 
 def _initial(request: HttpRequest, step: ScheduledProcedureStep) -> dict[str, Any]:
     """What the exam is, but for what the address asks for: a scanner, a day, a time."""
-    held = steps.stations_of(step)
+    stations = held.stations_of(step)
     asked = {name: request.GET[name] for name in ("station", "day", "time") if name in request.GET}
     return {
-        "station": held[0].pk if held else None,
+        "station": stations[0].pk if stations else None,
         "day": step.start_date,
         "time": step.start_time,
         **asked,
@@ -182,7 +182,7 @@ def _moved(
             "exam": record.what(step),
             "name": names.text(record.patient_of(step).name),
             "when": _when(saved),
-            "scanner": ", ".join(each.friendly_name for each in steps.stations_of(saved)),
+            "scanner": ", ".join(each.friendly_name for each in held.stations_of(saved)),
         }
         notices.done(
             request,
@@ -211,6 +211,6 @@ def _free(step: ScheduledProcedureStep, form: MoveForm) -> dict[str, Any]:
     # Where no hours are set, a day begins in the morning.
     opens = dt.time() if station.opening_hours_id else slots.MORNING
     after = max(clock.now(), dt.datetime.combine(day, opens))
-    minutes = steps.minutes_of(step, steps.kind_of(step))
+    minutes = held.minutes_of(step, held.of(step).kind)
     found = slots.next_free(station, after, minutes, _OFFERED, ignoring=[step.pk])
     return {"free": found, "free_on": station}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 from django.db.models import prefetch_related_objects
 
@@ -19,7 +20,7 @@ from worklist.scheduling.conflicts.scanner import fits, overlaps
 from worklist.scheduling.conflicts.times import hours, past
 from worklist.scheduling.slots import Booked, StationDay
 
-__all__ = ["Conflict", "ConflictsFound", "Proposal", "find", "hold", "settle", "when"]
+__all__ = ["Conflict", "ConflictsFound", "Proposal", "find", "hold", "risks", "settle", "when"]
 
 
 class ConflictsFound(Exception):
@@ -87,16 +88,19 @@ def find(proposals: Sequence[Proposal]) -> tuple[Conflict, ...]:
     theirs = []
     if patients:
         theirs = slots.booked_for(patients, (first - REPEATED).date(), (last + REPEATED).date())
+    in_use = cache(lambda: list(Station.objects.filter(is_active=True)))
     found: list[Conflict] = []
     for number, proposal in enumerate(proposals):
         booked = _booked_on(proposal, days)
         before = proposals[:number]
-        found += fits(proposal)
+        found += fits(proposal, in_use)
         found += overlaps(proposal, booked, before)
         found += elsewhere_or_repeated(proposal, theirs, before)
         found += hours(proposal, days)
         found += past(proposal)
-        found += risks(proposal)
+        found += (
+            risk for risk in risks(proposal) if risk.fingerprint not in proposal.accepted_risks
+        )
     once = {conflict.fingerprint: conflict for conflict in found}
     return tuple(sorted(once.values(), key=lambda conflict: conflict.level != "error"))
 

@@ -32,18 +32,22 @@ Level = Literal["warning", "error"]
 
 @dataclass(frozen=True)
 class Conflict:
-    """One thing that speaks against a booking. `step_id` is the pk of the other step, if any."""
+    """One thing that speaks against a booking. `step_id` is the pk of the other step, if any.
+
+    `about` is what it is about when that is not all that the message says.
+    """
 
     code: Code
     level: Level
     message: str
     step_id: int | None = None
     needs_reason: bool = False
+    about: str = ""
 
     @property
     def fingerprint(self) -> str:
         """What a person accepts who has seen it: another time, or another patient, asks again."""
-        seen = f"{self.code} {self.step_id} {self.message}"
+        seen = f"{self.code} {self.step_id} {self.about or self.message}"
         return f"{self.code}-{hashlib.sha256(seen.encode()).hexdigest()[:16]}"
 
 
@@ -51,7 +55,8 @@ class Conflict:
 class Proposal:
     """A step that is to be booked or moved; `start` is wall-clock time, `ignoring` are moved, too.
 
-    A patient who is not registered yet has no row to be looked up.
+    A patient who is not registered yet has no row to be looked up. `accepted_risks` are
+    fingerprints of what was accepted when it was booked, and is not asked about again.
     """
 
     patient: Patient | None
@@ -63,6 +68,8 @@ class Proposal:
     ignoring: frozenset[int] = frozenset()
     is_emergency: bool = False
     may_override: bool = False
+    gives_contrast: bool = False
+    accepted_risks: frozenset[str] = frozenset()
 
     @property
     def span(self) -> Span:

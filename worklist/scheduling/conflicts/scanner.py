@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from django.utils.translation import gettext as _
 
@@ -13,14 +13,15 @@ from worklist.scheduling.conflicts.findings import Conflict, Proposal
 from worklist.scheduling.slots import Booked
 
 
-def fits(proposal: Proposal) -> Iterator[Conflict]:
+def fits(proposal: Proposal, in_use: Callable[[], list[Station]]) -> Iterator[Conflict]:
+    """Whether the scanner does it; `in_use` are the scanners of which others are proposed."""
     station, modality, kind = proposal.station, proposal.modality, proposal.procedure_type
     if not station.is_active:
         yield Conflict(
             "inactive",
             "error",
             _("%(scanner)s is not in use. %(choose)s")
-            % {"scanner": station.friendly_name, "choose": _choose(proposal)},
+            % {"scanner": station.friendly_name, "choose": _choose(proposal, in_use)},
         )
     if station.modality and station.modality != modality:
         yield Conflict(
@@ -30,7 +31,7 @@ def fits(proposal: Proposal) -> Iterator[Conflict]:
             % {
                 "scanner": station.friendly_name,
                 "modality": modality_name(station.modality),
-                "choose": _choose(proposal),
+                "choose": _choose(proposal, in_use),
             },
         )
     elif kind is not None:
@@ -43,13 +44,13 @@ def fits(proposal: Proposal) -> Iterator[Conflict]:
                 % {
                     "exam": kind.description,
                     "scanner": station.friendly_name,
-                    "choose": _choose(proposal),
+                    "choose": _choose(proposal, in_use),
                 },
             )
 
 
-def _choose(proposal: Proposal) -> str:
-    fitting = [each.friendly_name for each in stations_for(proposal)]
+def _choose(proposal: Proposal, in_use: Callable[[], list[Station]]) -> str:
+    fitting = [each.friendly_name for each in _stations_for(proposal, in_use)]
     if not fitting:
         return _("No scanner for it is set up: ask your administrator.")
     *others, last = fitting
@@ -58,14 +59,14 @@ def _choose(proposal: Proposal) -> str:
     return _("Choose %(scanners)s or %(last)s.") % {"scanners": ", ".join(others), "last": last}
 
 
-def stations_for(proposal: Proposal) -> list[Station]:
+def _stations_for(proposal: Proposal, in_use: Callable[[], list[Station]]) -> list[Station]:
     """The stations in use on which this could be done."""
     allowed = (
         list(proposal.procedure_type.allowed_stations.all()) if proposal.procedure_type else []
     )
     if allowed:
         return [station for station in allowed if station.is_active]
-    return list(Station.objects.filter(is_active=True, modality=proposal.modality))
+    return [station for station in in_use() if station.modality == proposal.modality]
 
 
 def overlaps(
