@@ -10,8 +10,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from tests.cast import actor, patient, station, step
-from tests.test_conflicts import MONDAY, NOW, booked
+from tests.cast import MONDAY, NOW, actor, booked, patient, station, step
 from tests.test_roles import signed_in
 from worklist import clock, scheduling
 from worklist.audit import trail

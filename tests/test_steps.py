@@ -8,8 +8,8 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import connection
 
-from tests.cast import actor, book, patient, station
-from tests.test_conflicts import MONDAY, NOW, at, booked
+from tests.cast import MONDAY, NOW, actor, book, booked, patient, station
+from tests.test_conflicts import at
 from worklist import clock, scheduling
 from worklist.audit.models import AuditEvent
 from worklist.audit.trail import Actor

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from django.core import signing
 
-from tests.cast import actor, book, patient, station
-from tests.test_conflicts import MONDAY, NOW, at, booked
+from tests.cast import MONDAY, NOW, actor, book, booked, patient, station
+from tests.test_conflicts import at
 from worklist import clock, scheduling
 from worklist.audit import trail
 from worklist.audit.models import AuditEvent

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from tests.cast import actor, patient, station, step
-from tests.test_booking import at_once, fields, kind, sign_in
+from tests.cast import MONDAY, NOW, actor, booked, kind, patient, station
+from tests.pages import at_once, fields, sign_in
 from tests.test_slots import with_hours
 from worklist import clock
 from worklist.audit import trail
@@ -24,13 +24,10 @@ from worklist.scheduling import walk_ins
 
 pytestmark = pytest.mark.django_db
 
-MONDAY = dt.date(2026, 11, 23)
-NOW = dt.datetime(2026, 11, 23, 10, 42, 30)
-
 
 @pytest.fixture(autouse=True)
 def stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock, "now", lambda: NOW)
+    monkeypatch.setattr(clock, "now", lambda: NOW.replace(second=30))
 
 
 @pytest.fixture
@@ -41,17 +38,6 @@ def ct1() -> Station:
 @pytest.fixture
 def head(ct1: Station) -> ProcedureType:
     return kind("CTHEAD", "CT head", default_station=ct1, minutes=15)
-
-
-def at(start: str, end: str, *, on: str = "CT1", **more: Any) -> ScheduledProcedureStep:
-    return step(
-        stations=(on,),
-        ScheduledProcedureStepStartDate=MONDAY,
-        ScheduledProcedureStepStartTime=dt.time.fromisoformat(start),
-        ScheduledProcedureStepEndDate=MONDAY,
-        ScheduledProcedureStepEndTime=dt.time.fromisoformat(end),
-        **more,
-    )
 
 
 def send(client: Client, head: ProcedureType, **typed: Any) -> Any:
@@ -101,7 +87,7 @@ def test_two_unknown_patients_of_one_minute_have_their_own_ids(head: ProcedureTy
 
 
 def test_nothing_blocks_a_walk_in(head: ProcedureType, ct1: Station) -> None:
-    at("10:30", "11:30")
+    booked("10:30", "11:30")
     with_hours(ct1, (0, "12:00", "13:00"))
     trail.save(ClosedDay(day=MONDAY), by=actor)
     assert send(sign_in(), head, unknown="1").status_code == 302
@@ -136,8 +122,8 @@ def test_patient_is_found_without_scripts(head: ProcedureType) -> None:
 
 def test_scanners_that_can_do_it_say_when_they_are_free(head: ProcedureType) -> None:
     station("CT2", "CT 2"), station("US1", "US 1")
-    at("10:30", "11:20", on="CT1")
-    at("10:50", "11:00", on="CT2", ScheduledProcedureStepStatus="CANCELED")
+    booked("10:30", "11:20", on="CT1")
+    booked("10:50", "11:00", on="CT2", ScheduledProcedureStepStatus="CANCELED")
     page = sign_in().get(f"/walk-in/?part=scanners&exam={head.pk}").content.decode()
     told = re.sub(r"<[^>]*>|\s+", " ", page)
     assert re.findall(r"(\w\w \d) +free (\S+)", told) == [("CT 2", "now"), ("CT 1", "11:20")]
@@ -146,12 +132,12 @@ def test_scanners_that_can_do_it_say_when_they_are_free(head: ProcedureType) -> 
 
 
 def test_what_the_walk_in_runs_into_is_counted(head: ProcedureType, ct1: Station) -> None:
-    at("10:30", "10:50", ScheduledProcedureStepStatus=StepStatus.STARTED)
-    at("10:45", "11:00")
-    at("11:00", "11:30")
-    at("12:00", "12:30")
-    at("13:00", "13:30", ScheduledProcedureStepStatus=StepStatus.CANCELED)
-    at("11:00", "11:30", on="CT2")
+    booked("10:30", "10:50", ScheduledProcedureStepStatus=StepStatus.STARTED)
+    booked("10:45", "11:00")
+    booked("11:00", "11:30")
+    booked("12:00", "12:30")
+    booked("13:00", "13:30", ScheduledProcedureStepStatus=StepStatus.CANCELED)
+    booked("11:00", "11:30", on="CT2")
     send(sign_in(), head, unknown="1")
     made = ScheduledProcedureStep.objects.latest("pk")
     pushed = walk_ins.pushed_by(made, ct1)
@@ -159,8 +145,8 @@ def test_what_the_walk_in_runs_into_is_counted(head: ProcedureType, ct1: Station
 
 
 def test_following_exams_are_offered_to_be_moved(head: ProcedureType, ct1: Station) -> None:
-    at("10:45", "11:00")
-    at("11:00", "11:30")
+    booked("10:45", "11:00")
+    booked("11:00", "11:30")
     client = sign_in()
     address = send(client, head, unknown="1")["Location"]
     page = client.get(address).content.decode()
@@ -172,7 +158,7 @@ def test_following_exams_are_offered_to_be_moved(head: ProcedureType, ct1: Stati
 
 
 def test_walk_in_that_runs_into_nothing_moves_nothing(head: ProcedureType, ct1: Station) -> None:
-    at("11:00", "11:30")
+    booked("11:00", "11:30")
     send(sign_in(), head, unknown="1")
     assert walk_ins.pushed_by(ScheduledProcedureStep.objects.latest("pk"), ct1) is None
 

@@ -12,9 +12,8 @@ from pydicom.uid import ImplicitVRLittleEndian
 from dicomscp.server import WorklistScp
 from tests.browser.conftest import MONDAY, OpenPage
 from tests.browser.looks import WIDE, faults, faults_everywhere
-from tests.cast import patient, station, step
+from tests.cast import kind, patient, station, step
 from tests.network import association
-from tests.test_booking import kind
 from worklist.models import Patient, ScheduledProcedureStep, Station
 
 LOCALES = pytest.mark.parametrize("locale", ["en-GB", "de-DE"])
