@@ -9,7 +9,14 @@ from dataclasses import dataclass
 
 from django.db.models import Q
 
-from worklist.models import ProcedureType, ScheduledProcedureStep, Station, StepStation
+from worklist.models import (
+    Code,
+    ProcedureType,
+    ScheduledProcedureStep,
+    Station,
+    StepProtocolCode,
+    StepStation,
+)
 from worklist.scheduling import slots
 from worklist.scheduling.conflicts import Conflict, Proposal, risks
 
@@ -73,6 +80,11 @@ def stations_of(step: ScheduledProcedureStep) -> list[Station]:
     return [row.station for row in rows]
 
 
+def protocol_codes_of(step: ScheduledProcedureStep) -> list[Code]:
+    rows = StepProtocolCode.objects.filter(step=step).order_by("position").select_related("code")
+    return [row.code for row in rows]
+
+
 def minutes_of(step: ScheduledProcedureStep, kind: ProcedureType | None) -> int:
     """How long a step lasts; one that came without an end lasts as the catalogue says."""
     if step.end_time is None:
@@ -88,12 +100,15 @@ def proposals(
     *,
     held: Held | None = None,
     stations: Sequence[Station] | None = None,
+    modality: str = "",
+    minutes: int = 0,
     may_override: bool = False,
     ignoring: Collection[int] = (),
 ) -> list[Proposal]:
     """What a move asks of each station; of the patient, once. `ignoring` are moved with it.
 
-    The risks that were accepted when it was booked are not asked about again.
+    What is not given is what the step holds. The risks that were accepted when it was booked are
+    not asked about again.
     """
     procedure = step.requested_procedure
     held = held or of(step)
@@ -102,12 +117,13 @@ def proposals(
             patient=None if number else procedure.request.patient,
             station=station,
             start=start,
-            minutes=minutes_of(step, held.kind),
-            modality=step.modality,
+            minutes=minutes or minutes_of(step, held.kind),
+            modality=modality or step.modality,
             procedure_type=held.kind,
             ignoring=frozenset({step.pk, *ignoring}),
             is_emergency=procedure.priority == URGENT,
             may_override=may_override,
+            is_at_new_time=start != dt.datetime.combine(step.start_date, step.start_time),
             gives_contrast=bool(step.contrast_agent),
             accepted_risks=frozenset(step.accepted_risks.split()),
         )

@@ -17,14 +17,13 @@ from django.utils.translation import gettext as _
 from worklist.audit.trail import Actor
 from worklist.models import (
     FINAL,
-    RequestedProcedure,
     ScheduledProcedureStep,
     Station,
     StepStatus,
 )
 from worklist.scheduling import conflicts, held
-from worklist.scheduling.orders import save_procedure, save_request, save_step, station_names
-from worklist.scheduling.versions import lock_all, locked
+from worklist.scheduling.orders import save_step, station_names
+from worklist.scheduling.versions import locked
 
 # The way of an exam. People may leave out a stop until it has started.
 _WAY = (StepStatus.SCHEDULED, StepStatus.ARRIVED, StepStatus.READY, StepStatus.STARTED)
@@ -152,29 +151,6 @@ def _refuse_unless_next(
         )
     if not reason.strip():
         raise ValidationError(_("Say why the exam goes back from %(now)s to %(wanted)s.") % told)
-
-
-# --- amending -------------------------------------------------------------------------------------
-
-
-def amend(
-    step: ScheduledProcedureStep,
-    procedure: RequestedProcedure,
-    *,
-    by: Actor,
-    versions: tuple[int, int, int],
-    reason: str = "",
-) -> ScheduledProcedureStep:
-    """Save what a person has changed in a step, its procedure and its request, which hold it.
-
-    `versions` are those of the three, as the person saw them.
-    """
-    request = procedure.request
-    with transaction.atomic():
-        lock_all(zip((step, procedure, request), versions, strict=True))
-        save_request(request, by=by, reason=reason)
-        save_procedure(procedure, by=by, reason=reason)
-        return save_step(step, by=by, reason=reason)
 
 
 def _label(status: str) -> str:

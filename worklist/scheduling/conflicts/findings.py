@@ -68,6 +68,7 @@ class Proposal:
     ignoring: frozenset[int] = frozenset()
     is_emergency: bool = False
     may_override: bool = False
+    is_at_new_time: bool = True
     gives_contrast: bool = False
     accepted_risks: frozenset[str] = frozenset()
 

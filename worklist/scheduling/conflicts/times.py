@@ -74,7 +74,7 @@ def _weekdays() -> tuple[str, ...]:
 
 
 def past(proposal: Proposal) -> Iterator[Conflict]:
-    if proposal.start < clock.now() - dt.timedelta(minutes=_GRACE):
+    if proposal.is_at_new_time and proposal.start < clock.now() - dt.timedelta(minutes=_GRACE):
         told = {"time": f"{proposal.start:%H:%M}", "date": date_format(proposal.start.date())}
         is_today = proposal.start.date() == clock.today()
         said = _("%(time)s has passed.") if is_today else _("%(date)s, %(time)s has passed.")
