@@ -23,13 +23,17 @@ from worklist.scheduling.undo import Former, Token
 
 @dataclass(frozen=True)
 class Afternoon:
-    """What is moved: the exams of a station from a time of a day on; how far, and where to."""
+    """What is moved: the exams of a station from a time of a day on; how far, and where to.
+
+    The step `without`, for which the others make room, stays.
+    """
 
     station: Station
     day: dt.date
     after: dt.time
     minutes: int = 0
     to: Station | None = None
+    without: int = 0
 
 
 class SelectionChanged(Exception):
@@ -45,7 +49,7 @@ def selected(
         start_date=afternoon.day,
         start_time__gte=afternoon.after,
         status__in=steps.BEFORE_START,
-    )
+    ).exclude(pk=afternoon.without)
     if for_update:
         # Locked in the order of their keys, then read in that of their times.
         keys = found.order_by("pk").values_list("pk", flat=True)
