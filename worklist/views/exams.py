@@ -159,9 +159,10 @@ def cancel_exam(request: HttpRequest, pk: int) -> HttpResponse:
                 _("%(exam)s of %(name)s is cancelled.") % told,
                 undo=undo.of("cancel", [(former, saved)]),
             )
-            return redirect(record.way_back(request, "exam", pk))
+            return record.go(request, record.way_back(request, "exam", pk))
     data = {
         **about(step),
+        **record.layout(request),
         "version": record.version_shown(request, step, is_told="stale" in shown),
         "reasons": [(reason, history.said(reason)) for reason in _WHY_CANCEL],
         "chosen": request.POST.get("why", _WHY_CANCEL[0]),

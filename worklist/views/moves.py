@@ -8,7 +8,7 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, gettext_noop
 from django.views.decorators.http import require_http_methods
@@ -91,6 +91,7 @@ def move(request: HttpRequest, pk: int) -> HttpResponse:
     found = shown.get("conflicts", ())
     data = {
         **about(step),
+        **record.layout(request),
         "version": record.version_shown(request, step, is_told="stale" in shown),
         "form": form,
         "why": [history.said(reason) for reason in WHY_MOVE],
@@ -189,7 +190,7 @@ def _moved(
             _("%(exam)s of %(name)s is now at %(when)s, %(scanner)s.") % told,
             undo=undo.of("move", [(former, saved)]),
         )
-    return redirect(record.way_back(request, "exam", step.pk))
+    return record.go(request, record.way_back(request, "exam", step.pk))
 
 
 def _when(step: ScheduledProcedureStep) -> str:
