@@ -7,7 +7,9 @@ import re
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from tests.cast import NOW, actor, booked, kind, station
 from tests.pages import fields, sign_in
@@ -189,3 +191,24 @@ def test_procedure_of_several_exams_is_not_made_another(
     page.save(plan__kind=chest.pk)
     assert page.save() == 422
     assert "This procedure has several exams" in page.text
+
+
+def test_edit_page_asks_a_fixed_number_of_statements(
+    clerk: Client, shown: ScheduledProcedureStep
+) -> None:
+    brain = kind("MRBRAIN", "MR brain", minutes=40, modality="MR")
+
+    def statements() -> tuple[int, int]:
+        with CaptureQueriesContext(connection) as seen:
+            page = Page(clerk, shown)
+        with CaptureQueriesContext(connection) as sent:
+            assert page.save(plan__kind=brain.pk) == 422
+        return len(seen), len(sent)
+
+    clerk.get("/patients/")
+    few = statements()
+    for number in range(15):
+        kind(f"CT{number}", f"CT {number}")
+        station(f"CT{number}0")
+        booked("11:00", "11:30", on="MR1")
+    assert statements() == few

@@ -212,6 +212,16 @@ def test_move_and_undo(clerk: Client) -> None:
     assert f"{shown.start_time:%H:%M}" == "10:00"
 
 
+def test_enter_moves_and_never_keeps_or_takes_a_free_time(clerk: Client) -> None:
+    shown = booked("10:00", "10:30")
+    page = clerk.get(f"/exams/{shown.pk}/move/").content.decode()
+    # A browser presses the first button of the form.
+    first = re.search(r'<form[^>]*id="move".*?(<button.*?</button>)', page, re.S)
+    assert first
+    assert first[1].endswith(">Move</button>")
+    assert "name=" not in first[1]
+
+
 def test_free_time_is_one_button(clerk: Client) -> None:
     shown = booked("10:00", "10:30")
     booked("11:00", "12:00")
@@ -627,6 +637,33 @@ def test_merge_takes_the_survivors_id_typed_and_is_taken_back(supervisor: Client
     assert back.status_code == 302
     other.refresh_from_db()
     assert other.merged_into is None
+
+
+def test_merge_of_two_who_were_both_changed_tells_of_both(supervisor: Client) -> None:
+    anna, other = patient("P1"), patient("P2", "Mueller^Anna")
+    for row, weight in ((anna, "70"), (other, "71")):
+        row.weight = weight
+        scheduling.save_patient(row, by=OTTO)
+    data = {"with": other.pk, "survivor": anna.pk, "confirm": "P1"}
+    data |= {f"version_{anna.pk}": 1, f"version_{other.pk}": 1}
+    page = supervisor.post(f"/patients/{anna.pk}/merge/", data)
+    assert page.status_code == 409
+    text = page.content.decode()
+    assert "weight (kg) – → 70, weight (kg) – → 71" in text
+    assert f'name="version_{other.pk}" value="2"' in text
+
+
+def test_merge_that_is_not_the_newest_is_not_taken_back(supervisor: Client) -> None:
+    one, two, three = (patient(f"P{n}") for n in (1, 2, 3))
+    first = scheduling.merge(two, one, by=actor)
+    scheduling.merge(three, two, by=actor)
+    page = supervisor.get(f"/patients/{one.pk}/unmerge/").content.decode()
+    assert "Another merge came later: take that one back first." in page
+    refused = supervisor.post(f"/patients/{one.pk}/unmerge/", {"merge": first.pk})
+    assert refused.status_code == 422
+    assert "Another merge of this patient came later: take that one back first." in (
+        refused.content.decode()
+    )
 
 
 def test_clerks_do_not_merge_and_auditors_see_no_patient(clerk: Client) -> None:

@@ -6,7 +6,9 @@ from html import unescape
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from tests.cast import MONDAY, NOW, actor, booked, kind, patient, station
 from tests.pages import at_once, fields, sign_in
@@ -262,6 +264,25 @@ def test_walk_in_that_runs_into_nothing_moves_nothing(head: ProcedureType, ct1: 
     booked("11:00", "11:30")
     send(sign_in(), head, unknown="1")
     assert walk_ins.pushed_by(ScheduledProcedureStep.objects.latest("pk"), ct1) is None
+
+
+def test_walk_in_asks_a_fixed_number_of_statements(head: ProcedureType) -> None:
+    client = sign_in()
+
+    def statements() -> tuple[int, int]:
+        with CaptureQueriesContext(connection) as seen:
+            client.get(f"/walk-in/?exam={head.pk}")
+        with CaptureQueriesContext(connection) as sent:
+            assert send(client, head, unknown="1").status_code == 302
+        return len(seen), len(sent)
+
+    statements()
+    booked("10:45", "11:00")
+    few = statements()
+    for minute in range(10, 30):
+        booked(f"11:{minute}", "12:00")
+        kind(f"CT{minute}", f"CT {minute}", default_station=head.default_station)
+    assert statements() == few
 
 
 @pytest.mark.django_db(transaction=True)

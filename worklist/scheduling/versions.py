@@ -55,14 +55,16 @@ def locked(row: _Row, *, version: int | None = None) -> _Row:
 
 
 def lock_all(seen: Iterable[tuple[Versioned, int]]) -> None:
-    """Make these rows ours until the transaction ends, in the versions that a person saw.
+    """Make these rows ours until the transaction ends, in the versions that a person saw."""
+    check_all([(locked(row), version) for row, version in seen])
 
-    Raises one StaleVersion that tells of all that have changed.
-    """
+
+def check_all(seen: Iterable[tuple[Versioned, int | None]]) -> None:
+    """Raise one StaleVersion that tells of all rows that have changed since these versions."""
     stale = []
     for row, version in seen:
         try:
-            locked(row, version=version)
+            check(row, version=version)
         except StaleVersion as error:
             stale.append(error)
     if stale:

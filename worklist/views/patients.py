@@ -165,7 +165,8 @@ def merge_patients(request: HttpRequest, pk: int) -> HttpResponse:
                 versions=_versions(request, survivor, merged),
             )
         except StaleVersion as error:
-            shown = {"stale": stale.told(error), "code": 409}
+            both: list[stale.Told] = [(each, {}) for each in (error, *error.also)]
+            shown = {"stale": stale.told_all(both), "code": 409}
             patient, other = _patient(pk), _patient(other.pk)
         except ValidationError as error:
             shown = {"problems": error.messages, "code": 422}
