@@ -378,7 +378,7 @@ def test_contrast_tells_the_scanner_agent_and_creatinine(ct1: Station) -> None:
     [
         ({"patient_id": "P1008", "name": "Bianchi^Ugo"}, "P1008 already belongs to", True),
         ({"name": "Rossi^Paola"}, "a like name was born on the same day", False),
-        ({"name": "ROSSI^PAOLO"}, "a like name was born on the same day", False),
+        ({"name": "ROSSI^PAOLO"}, "A patient of this name was born on the same day", False),
         ({"name": "Rosi^Paolo"}, "a like name was born on the same day", False),
         ({"name": "Paolo^Rossi"}, "names the other way round", False),
     ],

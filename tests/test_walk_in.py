@@ -155,6 +155,14 @@ def test_new_patient_who_may_be_here_is_asked_about(head: ProcedureType) -> None
     assert "ROSSI, Paola" in page
     twins = client.post("/walk-in/?part=twins", {"new": "1", **NEW}).content.decode()
     assert "ROSSI, Paola" in twins
+    patient("P2", "Rossi^Paolo", birth_date=dt.date(1948, 9, 9))
+    twins = client.post("/walk-in/?part=twins", {"new": "1", **NEW}).content.decode()
+    told = re.findall(r"<h3>(.*?)</h3>", twins)
+    assert told == [
+        "A patient of this name was born on the same day",
+        "A patient with a like name was born on the same day",
+    ]
+    Patient.objects.filter(patient_id="P2").delete()
     assert Patient.objects.count() == 1
     chosen = client.post("/walk-in/", {**fields(page), "choose_patient": stored.pk})
     assert fields(chosen.content.decode())["patient"] == str(stored.pk)
