@@ -31,7 +31,7 @@ from dicomscp.wl_places import (
     bad,
     place_of,
 )
-from dicomscp.wl_rows import Rows, look_up, wait_for_others, write
+from dicomscp.wl_rows import Rows, look_up, survivors, wait_for_others, write
 from worklist import values
 from worklist.attributes import Attribute
 from worklist.audit import trail
@@ -96,6 +96,8 @@ class _Run:
     request_by_accession: dict[tuple[PatientKey, str], Any] = field(default_factory=dict)
     # A patient whose issuer this run has brought goes on under the key without one.
     without_issuer: dict[PatientKey, PatientKey] = field(default_factory=dict)
+    # Of this batch: where the keys of patients who were merged into another lead to.
+    merged: dict[PatientKey, PatientKey] = field(default_factory=dict)
 
     def copy(self) -> _Run:
         return _Run(
@@ -104,9 +106,11 @@ class _Run:
             dict(self.request_of),
             dict(self.request_by_accession),
             dict(self.without_issuer),
+            dict(self.merged),
         )
 
     def key_of(self, patient: PatientKey) -> PatientKey:
+        patient = self.merged.get(patient, patient)
         return self.without_issuer.get(patient, patient)
 
 
@@ -153,9 +157,9 @@ class Importer:
         with nullcontext() if self._is_dry_run else transaction.atomic():
             if not self._is_dry_run:
                 wait_for_others()
-            rows = look_up(
-                [place for _, places in placed for place in places], key_of=self._run.key_of
-            )
+            everything = [place for _, places in placed for place in places]
+            self._run.merged = survivors(everything, holds=not self._is_dry_run)
+            rows = look_up(everything, key_of=self._run.key_of, merged=self._run.merged)
             self._name_requests(rows)
             for data_set, places in placed:
                 notes: list[str] = []
@@ -212,6 +216,13 @@ class Importer:
 
     def _settle_patient(self, place: Place, rows: Rows, notes: list[str]) -> None:
         uid, key = place.study_uid, self._run.key_of(place.patient)
+        if place.patient in self._run.merged:
+            attribute = ATTRIBUTE[Patient, "patient_id"]
+            notes.append(
+                f"{label(attribute)}: {place.patient[0]!r} was merged into {key[0]!r}, who has the "
+                "entry now; what the file says of the patient is not kept"
+            )
+            place.said[Patient] = {}
         source = ""
         stored = rows.objects[RequestedProcedure].get(uid)
         if uid in self._run.patient_of:

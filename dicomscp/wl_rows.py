@@ -5,7 +5,7 @@ What they are to hold is decided elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ from dicomscp.wl_places import (
     PatientKey,
     Place,
 )
+from worklist import scheduling
 from worklist.audit import trail
 from worklist.models import (
     Code,
@@ -66,13 +67,38 @@ def wait_for_others() -> None:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
 
 
-def look_up(places: Sequence[Place], *, key_of: Callable[[PatientKey], PatientKey]) -> Rows:
+def survivors(places: Sequence[Place], *, holds: bool) -> dict[PatientKey, PatientKey]:
+    """Where the keys of patients who were merged into another lead to.
+
+    With `holds` nobody merges the patients of these records until the transaction ends.
+    """
+    named = Patient.objects.filter(
+        patient_id__in={place.said[Patient]["patient_id"] for place in places}
+    ).order_by("pk")
+    if holds:
+        named = named.select_for_update(no_key=True)
+    return {
+        (patient.patient_id, patient.issuer): (into.patient_id, into.issuer)
+        for patient in named
+        if patient.merged_into_id
+        for into in (scheduling.resolve(patient, for_booking=holds),)
+    }
+
+
+def look_up(
+    places: Sequence[Place],
+    *,
+    key_of: Callable[[PatientKey], PatientKey],
+    merged: Mapping[PatientKey, PatientKey],
+) -> Rows:
     """The stored rows that these records name, each kind by one query.
 
-    `key_of` answers the key under which the run knows a patient.
+    `key_of` answers the key under which the run knows a patient; `merged` is what `survivors` says.
     """
     rows = Rows()
     uids = {place.study_uid for place in places}
+    ids = {place.said[Patient]["patient_id"] for place in places}
+    ids |= {patient_id for patient_id, _issuer in merged.values()}
     patients = rows.objects[Patient]
 
     def keep_request(request: ImagingServiceRequest) -> ImagingServiceRequest:
@@ -81,9 +107,7 @@ def look_up(places: Sequence[Place], *, key_of: Callable[[PatientKey], PatientKe
         request.patient = patients.setdefault(patient, request.patient)
         return rows.requests.setdefault(request.pk, request)
 
-    for patient in Patient.objects.filter(
-        patient_id__in={place.said[Patient]["patient_id"] for place in places}
-    ):
+    for patient in Patient.objects.filter(patient_id__in=ids, merged_into=None):
         patients[key_of((patient.patient_id, patient.issuer))] = patient
     for procedure in RequestedProcedure.objects.filter(study_instance_uid__in=uids).select_related(
         "request__patient", "request__institution_code", "code", "reason_code"
@@ -95,7 +119,7 @@ def look_up(places: Sequence[Place], *, key_of: Callable[[PatientKey], PatientKe
     } - {""}
     for request in ImagingServiceRequest.objects.filter(
         accession_number__in=accessions,
-        patient__patient_id__in={place.said[Patient]["patient_id"] for place in places},
+        patient__patient_id__in=ids,
     ).select_related("patient", "institution_code"):
         keep_request(request)
     _look_up_steps(rows, uids)

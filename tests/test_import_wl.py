@@ -24,7 +24,8 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from tests import tools
+from tests import cast, tools
+from worklist import scheduling
 from worklist.audit.models import AuditEvent
 from worklist.models import (
     Code,
@@ -717,3 +718,56 @@ def test_stations_that_are_there_are_left_as_they_are(tmp_path: Path) -> None:
     run(write(tmp_path / "a.wl", data_set({"ScheduledStationName": "THEIRS"})))
     assert Station.objects.get().name == "OURS"
     assert ScheduledProcedureStep.objects.get().station_names == "THEIRS"
+
+
+# --- patients who were merged ---------------------------------------------------------------------
+
+
+def test_entry_of_a_merged_patient_is_the_survivors_and_changes_neither(tmp_path: Path) -> None:
+    one, two, anna = (
+        cast.patient("PAT1", "Muller^A"),
+        cast.patient("PAT2"),
+        cast.patient("PAT3", weight="70"),
+    )
+    scheduling.merge(two, one, by=cast.actor)
+    scheduling.merge(anna, two, by=cast.actor)
+    before = list(Patient.objects.order_by("pk").values())
+    file = write(tmp_path / "a.wl", data_set(PatientWeight="55"))
+    told = run(file)
+    assert "'PAT1' was merged into 'PAT3'" in told
+    assert list(Patient.objects.order_by("pk").values()) == before
+    assert ImagingServiceRequest.objects.get().patient == anna
+    stored = everything()
+    run(file)
+    assert everything() == stored
+    # The survivor's own file is one with it, in one run, too.
+    own = write(tmp_path / "b.wl", data_set(PatientID="PAT3", PatientName="Müller^Anna"))
+    run(file, own)
+    assert ImagingServiceRequest.objects.get().patient == anna
+
+
+def test_study_that_a_merge_has_moved_is_imported_again(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.wl", data_set())
+    run(file)
+    anna = cast.patient("PAT3", "Meier^Anna")
+    done = scheduling.merge(anna, Patient.objects.get(patient_id="PAT1"), by=cast.actor)
+    write(tmp_path / "a.wl", data_set(step={"ScheduledProcedureStepStartTime": "1100"}))
+    run(file)
+    assert f"{ScheduledProcedureStep.objects.get().start_time:%H:%M}" == "11:00"
+    anna.refresh_from_db()
+    assert anna.name == "Meier^Anna"
+    # What came in since, by the old ID or not, stays with the survivor; the rest goes back.
+    write(tmp_path / "b.wl", data_set(StudyInstanceUID="1.2.3.2", AccessionNumber="ACC2"))
+    run(tmp_path / "b.wl")
+    scheduling.unmerge(done, by=cast.actor)
+    owners = ImagingServiceRequest.objects.order_by("accession_number")
+    assert [request.patient.patient_id for request in owners] == ["PAT1", "PAT3"]
+
+
+def test_dry_run_says_where_a_merged_patients_entry_goes(tmp_path: Path) -> None:
+    scheduling.merge(cast.patient("PAT3"), cast.patient("PAT1"), by=cast.actor)
+    stored = everything()
+    assert "'PAT1' was merged into 'PAT3'" in run(
+        write(tmp_path / "a.wl", data_set()), dry_run=True
+    )
+    assert everything() == stored

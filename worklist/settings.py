@@ -249,6 +249,12 @@ AUDIT_SYSLOG_KEY: str = env.str("AUDIT_SYSLOG_KEY", default="")
 # Who gives the patient IDs of this site (Issuer of Patient ID); others' are labelled.
 ISSUER_OF_PATIENT_ID: str = env.str("ISSUER_OF_PATIENT_ID", default="")
 
+# What is said of a pregnancy and radiation, and of a contrast agent and an allergy, in the site's
+# own words, in which {patient}, {exam} and {allergies} are filled in; "": ours, in the person's
+# language.
+PREGNANCY_WARNING: str = env.str("PREGNANCY_WARNING", default="")
+ALLERGY_WARNING: str = env.str("ALLERGY_WARNING", default="")
+
 # --- logging --------------------------------------------------------------------------------------
 
 LOGGING = {

@@ -20,6 +20,7 @@ from worklist.views import (
     moves,
     paper,
     patients,
+    taking_back,
     walk_in,
 )
 from worklist.views.setup import (
@@ -60,7 +61,7 @@ urlpatterns = [
     path("exams/<int:pk>/cancel/", exams.cancel_exam, name="exam-cancel"),
     path("exams/<int:pk>/status/", exams.status, name="exam-status"),
     path("move/", afternoon.move, name="bulk-move"),
-    path("undo/", moves.take_back, name="undo"),
+    path("undo/", taking_back.take_back, name="undo"),
     # Patients
     path("patients/", patients.search, name="patients"),
     path("patients/<int:pk>/", patients.page, name="patient"),

@@ -174,7 +174,7 @@ def _insert_lists(
 def snapshot(obj: models.Model, *, lists: bool = True) -> Snapshot:
     """The row's columns by name, and its lists of related rows as labels, fit for JSON."""
     columns = {
-        field.name: _plain(field.value_from_object(obj))
+        field.name: plain(field.value_from_object(obj))
         for field in obj._meta.concrete_fields
         if field.editable and not field.primary_key
     }
@@ -317,7 +317,8 @@ def _without_secrets(columns: Snapshot) -> Snapshot:
     return {name: "(hidden)" if name in _SECRETS else value for name, value in columns.items()}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A column's value as the trail keeps it, fit for JSON."""
     if isinstance(value, dt.date | dt.time):
         return value.isoformat()
     return str(value) if isinstance(value, Decimal) else value

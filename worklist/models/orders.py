@@ -180,6 +180,8 @@ class ScheduledProcedureStep(Versioned):
         choices=step_statuses,
     )
     comments = DicomText("CommentsOnTheScheduledProcedureStep")
+    # Fingerprints of the risks that a person has accepted: a move does not ask about them again.
+    accepted_risks = models.CharField(max_length=200, blank=True, default="", editable=False)
 
     class Meta:
         # The order of the answers (C.11).
