@@ -204,7 +204,7 @@ def test_book_and_walk_in_without_scripts(open_page: OpenPage) -> None:
     page.get_by_label("Patient: name").fill("P1008")
     page.locator("#who").get_by_role("button", name="Search").click()
     page.get_by_role("button", name="Choose ROSSI, Paolo").click()
-    page.get_by_label("Exam").fill("ct he")
+    page.locator("#id_exam_query").fill("ct he")
     page.keyboard.press("Enter")
     page.get_by_label("CT 2").check()
     page.get_by_role("button", name="Put on the list").click()
