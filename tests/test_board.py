@@ -195,6 +195,85 @@ def test_search_finds_name_number_exam_and_date_of_birth(q: str, finds: bool) ->
     assert shown(read(q=q)) == ([found.pk] if finds else [])
 
 
+WORDS = (
+    "muller",
+    "MÜLLER anna",
+    "p77",
+    "a-900",
+    "A-9",
+    "schadel",
+    "Müller schädel",
+    "anna schadel p77 a-900",
+    "nativ",
+    "muller nativ",
+    "x-17",
+    "anna x-17",
+    "12.4.79",
+    "1979-04-12",
+    "12 apr 1979",
+    "müller, 12. April 1979",
+    "12.4.79 schadel",
+    "120479",
+)
+OTHER_WORDS = ("schadel otto", "muller 13.4.79", "13 apr 1979", "p78 muller", "becken", "a", "%")
+
+
+@pytest.mark.parametrize("q", [*WORDS, *OTHER_WORDS])
+def test_each_word_is_found_anywhere_in_an_exam_of_any_day(q: str) -> None:
+    found = step(
+        PatientID="P77",
+        PatientBirthDate=dt.date(1979, 4, 12),
+        AccessionNumber="A-900",
+        RequestedProcedureDescription="CT Schädel",
+        ScheduledProcedureStepDescription="Kopf nativ",
+    )
+    procedure = found.requested_procedure
+    procedure.code = cast.code("X-17")
+    scheduling.save_procedure(procedure, by=cast.actor)
+    step("09:00", PatientID="P78", PatientName="Other^Otto", AccessionNumber="B1")
+    on_the_day, another = read(q=q), read(q=q, day="2024-07-06")
+    assert [exam.pk for exam in another.elsewhere] == ([found.pk] if q in WORDS else [])
+    assert on_the_day.elsewhere == ()
+    if q != "a":  # of a day one letter is enough
+        assert shown(on_the_day) == ([found.pk] if q in WORDS else [])
+
+
+def test_words_follow_what_is_changed() -> None:
+    found = step(RequestedProcedureDescription="CT Schädel", AccessionNumber="A1")
+    procedure = found.requested_procedure
+    procedure.description, procedure.request.accession_number = "CT Becken", "B2"
+    scheduling.save_procedure(procedure, by=cast.actor)
+    scheduling.save_request(procedure.request, by=cast.actor)
+    for q, count in (("schadel", 0), ("becken", 1), ("a1", 0), ("b2", 1)):
+        assert len(read(q=q, day="2024-07-06").elsewhere) == count, q
+
+
+def test_other_days_are_searched_through_the_indexes_of_words() -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite reads the rows one by one")
+    with CaptureQueriesContext(connection) as caught:
+        read(q="kowalska thorax", day="2024-07-06")
+    (sql,) = [each["sql"] for each in caught if "UNION" in each["sql"]]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM pg_extension WHERE extname = 'pg_trgm'")
+        if not cursor.fetchone():
+            pytest.skip("this PostgreSQL has no pg_trgm")
+        cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off")
+        cursor.execute("EXPLAIN " + sql.replace("%", "%%"), [])
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    for table in ("patient", "requestedprocedure", "scheduledprocedurestep"):
+        assert f"worklist_{table}_words" in plan, table
+
+
+def test_no_more_than_twenty_and_one_of_other_days_are_read() -> None:
+    for n in range(24):
+        step(f"11:{n:02}", ScheduledProcedureStepStartDate=dt.date(2024, 8, 1))
+    assert len(read(q="muller").elsewhere) == 21
+    page = signed_in("Clerk").get("/today/?q=muller").content.decode()
+    assert "More than 20 on other days" in page
+    assert page.count('<tr id="o') == 20
+
+
 def test_search_looks_at_all_other_days_too() -> None:
     for day in range(1, 4):
         step(PatientID="P77", ScheduledProcedureStepStartDate=dt.date(2024, 8, day))

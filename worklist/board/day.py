@@ -13,16 +13,22 @@ from functools import lru_cache
 
 from django.db.models import QuerySet
 
-from worklist import clock, names, values
+from worklist import clock, names
 from worklist.board.filters import OPEN, Filters
 from worklist.board.gaps import gaps as gaps_of
-from worklist.board.search import elsewhere, matches
+from worklist.board.search import elsewhere, matches, readings
 from worklist.board.shown import COLUMNS, Board, Exam, Lane, Scanner, exam_of
 from worklist.models import FINAL, Patient, ScheduledProcedureStep, Station, StepStatus
 from worklist.scheduling import slots
 
 LATE_AFTER = 10  # minutes
-_SEARCH = "requested_procedure__request__patient__search"
+_SEARCH = (
+    "requested_procedure__request__patient__search",
+    "requested_procedure__request__search",
+    "requested_procedure__search",
+    "requested_procedure__code__value",
+    "search",
+)
 _STATION = "stepstation__station_id"
 
 
@@ -37,15 +43,15 @@ def read(filters: Filters, *, with_gaps: bool = True) -> Board:
     exams, searched, at = _day(filters.day)
     ours = [exam for exam in exams if _is_of(exam, filters, at[exam.pk])]
     counted = [exam for exam in ours if exam.status != StepStatus.CANCELED]
-    words = values.search_words(filters.q).split()
+    wanted = readings(filters.q)
     shown = {
         exam.pk
         for exam in ours
         if filters.has_status(exam.status)
-        and (not words or matches(exam, filters.q, words, searched[exam.pk]))
+        and (not wanted or matches(exam, wanted, searched[exam.pk]))
     }
     gaps: dict[int, tuple[slots.Span, ...]] = {}
-    if with_gaps and not words and filters.status in ("", OPEN) and filters.day >= clock.today():
+    if with_gaps and not wanted and filters.status in ("", OPEN) and filters.day >= clock.today():
         gaps = gaps_of(filters.day, [each for each in stations if each.is_active], exams, at)
     lanes = []
     for scanner in (*scanners.values(), None):
@@ -56,7 +62,7 @@ def read(filters: Filters, *, with_gaps: bool = True) -> Board:
         visible = tuple(exam for exam in here if exam.pk in shown)
         free = gaps.get(pk, ()) if pk is not None else ()
         is_wanted = not filters.modality or (scanner and scanner.modality == filters.modality)
-        if not visible and (words or pk not in active or not is_wanted):
+        if not visible and (wanted or pk not in active or not is_wanted):
             continue
         standing = [exam for exam in here if exam.status != StepStatus.CANCELED]
         lanes.append(
@@ -78,7 +84,7 @@ def read(filters: Filters, *, with_gaps: bool = True) -> Board:
             )
         ),
         scanners=tuple(scanners.values()),
-        elsewhere=elsewhere(filters, words) if words else (),
+        elsewhere=elsewhere(filters, wanted),
         has_scanners=bool(active),
     )
 
@@ -97,19 +103,19 @@ def _scanner(station: Station) -> Scanner:
 def _day(
     day: dt.date,
 ) -> tuple[list[Exam], dict[int, str], dict[int, set[int | None]]]:
-    """The day's exams in their order, the words of each one's patient, and where each is done."""
+    """The day's exams in their order, what each is searched by, and where it is done."""
     rows = ScheduledProcedureStep.objects.filter(start_date=day).order_by("start_time", "pk")
     exams: dict[int, Exam] = {}
     searched: dict[int, str] = {}
     at: dict[int, set[int | None]] = defaultdict(set)
-    for *columns, search, station in rows.values_list(*COLUMNS, _SEARCH, _STATION):
+    for *columns, station in rows.values_list(*COLUMNS, *_SEARCH, _STATION):
         pk = columns[0]
         at[pk].add(station)
         if pk in exams:
             continue
-        exam = exam_of(columns)
+        exam = exam_of(columns[: len(COLUMNS)])
         exams[pk] = exam
-        searched[pk] = search
+        searched[pk] = " ".join(filter(None, columns[len(COLUMNS) :])).lower()
     similar = _similar(exams.values())
     now = clock.now()
     marked = [
