@@ -16,6 +16,7 @@ from worklist.actor import actor
 from worklist.audit import trail
 from worklist.models import ScheduledProcedureStep, StepStatus
 from worklist.roles import needs
+from worklist.views import record
 from worklist.views.board import SEE
 
 
@@ -57,6 +58,7 @@ def slip(request: HttpRequest, pk: int) -> HttpResponse:
         "barcode": _barcode(number),
         "scanners": [station.friendly_name for station in step.stations.all()],
         "now": clock.now(),
+        "back": record.way_back(request, "exam", pk),
     }
     return _private(render(request, "board/slip.html", context))
 
