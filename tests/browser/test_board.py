@@ -2,17 +2,19 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests import cast
 from tests.browser.conftest import MONDAY, OpenPage
-from tests.browser.looks import faults_everywhere
+from tests.browser.looks import SCHEMES, faults, faults_everywhere
 from worklist import scheduling
 from worklist.audit import trail
 from worklist.models import OpeningHours, OpeningTime, ScheduledProcedureStep, StepStatus
+from worklist.scheduling import steps
 
 TODAY = MONDAY.date()
 
@@ -200,7 +202,7 @@ def test_refreshes_rest_while_paused_or_a_menu_is_open(open_page: OpenPage) -> N
     page.locator("a.more").click()
     expect(page.locator("#row-menu")).to_be_visible()
     expect(page.locator("#row-menu [data-name]")).to_have_text(
-        re.compile(r"MÜLLER, Anna · P\d+ · date of birth unknown")
+        re.compile(r"MÜLLER, Anna · N\d+ · date of birth unknown")
     )
     page.wait_for_load_state("networkidle")
     step("12:00", "Rossi^Paolo")
@@ -214,6 +216,124 @@ def test_refreshes_rest_while_paused_or_a_menu_is_open(open_page: OpenPage) -> N
     step("12:10", "Smith^John")
     page.wait_for_timeout(400)
     expect(page.get_by_text("SMITH, John")).to_have_count(0)
+
+
+def hold(page: Page) -> list[Route]:
+    """Hold back the board's refreshes: each waits in the list until it is told to go on."""
+    held: list[Route] = []
+    page.route(
+        lambda url: "/today/" in url,
+        lambda route: (
+            held.append(route) if route.request.headers.get("hx-request") else route.continue_()
+        ),
+    )
+    return held
+
+
+def held_one(page: Page, held: list[Route]) -> Route:
+    """The next refresh that is held back."""
+    for _ in range(100):
+        if held:
+            return held.pop(0)
+        page.wait_for_timeout(50)
+    raise AssertionError("no refresh in five seconds")
+
+
+def let_go(page: Page, route: Route) -> None:
+    """Let a refresh go on, and wait for what its answer does to the page."""
+    page.evaluate(
+        """() => {
+            window.over = new Promise((done) => {
+                document.addEventListener("htmx:finally:request", done, { once: true });
+            });
+        }"""
+    )
+    route.continue_()
+    page.evaluate("() => window.over.then(() => new Promise(requestAnimationFrame))")
+
+
+@pytest.mark.parametrize("what", ["pause", "menu", "user menu", "dialog", "typing"])
+def test_answer_that_was_under_way_changes_nothing_any_more(open_page: OpenPage, what: str) -> None:
+    step()
+    page = open_page("Clerk", "/today/")
+    held = hold(page)
+    hurry(page)
+    route = held_one(page, held)
+    if "A" in route.request.headers.get("x-background", "A"):
+        # The first was asked for by the button; refreshes of the page's own are meant here.
+        let_go(page, route)
+        route = held_one(page, held)
+    step("12:00", "Rossi^Paolo")
+    updated = page.locator("[data-updated]").text_content()
+    if what == "pause":
+        page.locator("[data-pause]").click()
+    elif what == "menu":
+        page.locator("a.more").first.click()
+    elif what == "user menu":
+        page.locator(".top-end details summary").click()
+    elif what == "dialog":
+        page.evaluate("document.getElementById('session').showModal()")
+    else:
+        page.evaluate("document.getElementById('board').dataset.typing = ''")
+    let_go(page, route)
+    expect(page.get_by_text("ROSSI, Paolo")).to_have_count(0)
+    assert page.locator("[data-updated]").text_content() == updated
+    # What was dropped comes as soon as the page may move again.
+    page.unroute_all()
+    if what == "pause":
+        page.locator("[data-pause]").click()
+    elif what == "dialog":
+        page.evaluate("document.getElementById('session').close()")
+    elif what == "typing":
+        page.evaluate("delete document.getElementById('board').dataset.typing")
+    else:
+        page.keyboard.press("Escape")
+    expect(page.get_by_role("link", name="ROSSI, Paolo", exact=True)).to_be_visible()
+
+
+def test_answer_to_what_is_no_longer_asked_is_not_shown(open_page: OpenPage) -> None:
+    step("11:00", "Rossi^Paolo")
+    step("12:00")
+    page = open_page("Clerk", "/today/")
+    held = hold(page)
+    page.get_by_role("searchbox").press_sequentially("ros")
+    first = held_one(page, held)
+    assert "q=ros" in first.request.url
+    page.get_by_role("searchbox").fill("mül")
+    expect(page).to_have_url(re.compile("q=m"))
+    let_go(page, first)
+    expect(page.locator("#board tr[data-v]")).to_have_count(2)
+    held_one(page, held).continue_()
+    expect(page.locator("#board tr[data-v]")).to_have_count(1)
+    expect(page.locator("#board tr[data-v]")).to_contain_text("MÜLLER")
+
+
+def test_typing_keeps_the_page_still_until_it_is_sent(open_page: OpenPage) -> None:
+    step()
+    page = open_page("Clerk", "/today/")
+    box = page.get_by_role("searchbox")
+    page.clock.install()
+    box.press("m")
+    assert page.evaluate("'typing' in document.getElementById('board').dataset")
+    page.clock.run_for(250)
+    assert not page.evaluate("'typing' in document.getElementById('board').dataset")
+
+
+# --- the site's clock -----------------------------------------------------------------------------
+
+
+def test_times_are_those_of_the_site_whatever_the_computer_says(
+    open_page: OpenPage, now: Callable[[dt.datetime], None]
+) -> None:
+    step()
+    page = open_page("Clerk", "/today/", timezone_id="Pacific/Auckland")
+    page.clock.set_system_time("2031-05-01T03:03:03Z")
+    expect(page.locator("[data-updated]")).to_have_text("10:42:00")
+    now(MONDAY.replace(minute=50, second=7))
+    hurry(page)
+    expect(page.locator("[data-updated]")).to_have_text("10:50:07")
+    page.route(lambda url: "/today/" in url, lambda route: route.abort("internetdisconnected"))
+    expect(page.locator("#lost")).to_contain_text("Not connected since 10:50.")
 
 
 def test_open_menu_of_a_row_has_no_faults(open_page: OpenPage) -> None:
@@ -241,6 +361,71 @@ def test_changed_row_glows_and_an_added_emergency_is_said(open_page: OpenPage) -
     expect(page.locator("tr.is-new")).to_have_count(0)
 
 
+NEEDS_SERVER = ":is(header, main) :is(a[href], button, select, input:not([type=hidden]))"
+
+
+@pytest.mark.parametrize("query", ["", "?view=times"])
+def test_without_connection_nothing_leads_away_and_everything_says_so(
+    open_page: OpenPage, query: str
+) -> None:
+    full_day()
+    page = open_page("Supervisor", f"/today/{query}")
+    address = page.url
+    hurry(page)
+    page.route("**/*", lambda route: route.abort("internetdisconnected"))
+    lost = page.locator("#lost")
+    expect(lost).to_be_visible()
+    on = (
+        page.locator(NEEDS_SERVER)
+        .locator("visible=true")
+        .and_(page.locator(":not([aria-disabled=true])"))
+    )
+    assert sorted(on.all_text_contents()) == ["Pause updates", "Try now"]
+    for name in ("New exam", "Walk-in", "Print", "Download CSV", "Next day", "Patients"):
+        page.evaluate("document.getElementById('live').textContent = ''")
+        page.get_by_role("link", name=name, exact=name != "New exam").first.click(force=True)
+        expect(page.locator("#live")).to_contain_text("Not connected since 10:42")
+    for key in ("n", "w", "p", "]"):
+        page.keyboard.press(key)
+    page.locator("#board a").first.focus()
+    for key in ("a", "r", "x", "Enter"):
+        page.keyboard.press(key)
+    assert page.url == address
+    page.locator("#q").press_sequentially("ros")
+    expect(page.locator("#q")).to_have_value("")
+    expect(page.locator("#status")).to_be_disabled()
+    # Nothing but the button asks again.
+    page.evaluate("document.getElementById('board').dataset.every = '3600'")
+    page.wait_for_timeout(200)
+    page.unroute_all()
+    page.get_by_role("button", name="Try now").click()
+    expect(lost).to_be_hidden()
+    expect(page.locator("#live")).to_have_text("Connected again.")
+    assert page.locator("[aria-disabled]").count() == 0
+    page.locator("#q").press_sequentially("ros")
+    expect(page.locator("#q")).to_have_value("ros")
+    page.get_by_role("link", name="New exam").first.click()
+    page.wait_for_url("**/exams/new/**")
+
+
+@pytest.mark.parametrize("query", ["?status=all", "?view=times"])
+def test_board_without_connection_can_be_read(open_page: OpenPage, query: str) -> None:
+    full_day()
+    page = open_page("Clerk", f"/today/{query}")
+    page.route(lambda url: "/today/" in url, lambda route: route.abort("internetdisconnected"))
+    hurry(page)
+    expect(page.locator("#lost")).to_be_visible()
+    assert faults_everywhere(page) == []
+    # What axe passes over: the colours of what is switched off.
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)
+        page.evaluate(
+            "document.querySelectorAll('[aria-disabled]')"
+            ".forEach((each) => each.removeAttribute('aria-disabled'))"
+        )
+        assert faults(page) == []
+
+
 def test_lost_connection_is_told_and_found_again(open_page: OpenPage) -> None:
     step()
     page = open_page("Clerk", "/today/")
@@ -249,18 +434,17 @@ def test_lost_connection_is_told_and_found_again(open_page: OpenPage) -> None:
     page.context.set_offline(True)
     lost = page.locator("#lost")
     expect(lost).to_contain_text("Not connected since")
-    expect(page.locator("#board")).to_have_class("board is-lost")
-    page.locator("a.more").click()
+    expect(page.locator("body")).to_have_class(re.compile("is-lost"))
+    page.locator("a.more").click(force=True)
     expect(page.locator("#row-menu")).to_be_hidden()
-    # Nothing but the button asks again.
+    # Nothing asks again but the browser's word that there is a network.
     page.evaluate("document.getElementById('board').dataset.every = '3600'")
     page.wait_for_timeout(200)
-    page.context.set_offline(False)
     step("12:00", "Rossi^Paolo")
-    page.get_by_role("button", name="Try now").click()
+    page.context.set_offline(False)
     expect(lost).to_be_hidden()
     expect(page.get_by_role("link", name="ROSSI, Paolo", exact=True)).to_be_visible()
-    expect(page.locator("#board")).to_have_class("board")
+    expect(page.locator("body")).not_to_have_class(re.compile("is-lost"))
 
 
 # --- searching ------------------------------------------------------------------------------------
@@ -341,3 +525,106 @@ def test_filters_fold_on_a_phone_and_say_how_many_there_are(open_page: OpenPage)
     expect(page.locator("#status")).to_be_hidden()
     page.get_by_text("Filter (2)").click()
     expect(page.locator("#status")).to_be_visible()
+
+
+# --- from a row and back --------------------------------------------------------------------------
+
+
+def row_of(page: Page, name: str) -> Locator:
+    return page.locator("#board tr[data-v]", has=page.get_by_role("link", name=name, exact=True))
+
+
+def go_to(page: Page, name: str) -> None:
+    """Walk to the row of this name by keys."""
+    link = page.get_by_role("link", name=name, exact=True)
+    for _ in range(60):
+        page.keyboard.press("j")
+        if link.evaluate("(link) => link === document.activeElement"):
+            return
+    raise AssertionError(f"j never came to {name}")
+
+
+def test_keys_of_a_row_do_what_they_say_and_lead_back_to_it(open_page: OpenPage) -> None:
+    made = [step(f"{8 + n // 6:02}:{n % 6 * 10:02}", f"Person{n}^P") for n in range(40)]
+    page = open_page("Clerk", "/today/?modality=CT&status=open")
+    address = page.url
+
+    def is_back(name: str, *, has_moved: bool = False) -> None:
+        page.wait_for_url(address)
+        expect(page.get_by_role("link", name=name, exact=True)).to_be_focused()
+        expect(page.get_by_role("link", name=name, exact=True)).to_be_in_viewport()
+        assert has_moved or abs(page.evaluate("scrollY") - top) < 80  # the notice's height
+
+    go_to(page, "PERSON30, P")
+    top = page.evaluate("scrollY")
+    assert top > 500
+    page.keyboard.press("a")
+    expect(row_of(page, "PERSON30, P")).to_contain_text("Arrived")
+    is_back("PERSON30, P")
+    # Where the exam has gone one way, the same key does nothing.
+    page.keyboard.press("a")
+    assert page.url == address
+
+    page.keyboard.press("r")
+    page.wait_for_url("**/exams/*/move/*")
+    page.fill("[name=time]", "17:30")
+    page.get_by_role("button", name="Move", exact=True).click()
+    is_back("PERSON30, P", has_moved=True)
+    expect(row_of(page, "PERSON30, P")).to_contain_text("17:30")
+
+    page.reload()
+    go_to(page, "PERSON20, P")
+    top = page.evaluate("scrollY")
+    page.keyboard.press("x")
+    page.wait_for_url("**/exams/*/cancel/*")
+    page.get_by_role("button", name="Cancel exam").click()
+    # What has left the list leaves its place to the next.
+    is_back("PERSON21, P")
+    expect(page.get_by_text("PERSON20, P", exact=True)).to_have_count(0)
+    made[20].refresh_from_db()
+    assert made[20].status == StepStatus.CANCELED
+
+
+def test_menu_of_a_row_offers_what_may_be_done_to_it(open_page: OpenPage) -> None:
+    for n, status in enumerate(StepStatus):
+        step(f"{8 + n:02}:00", f"{status}^P", ScheduledProcedureStepStatus=status)
+    for role in ("Clerk", "Technologist"):
+        page = open_page(role, "/today/?status=all")
+        for status in StepStatus:
+            row_of(page, f"{status}, P").locator("a.more").click()
+            items = page.locator("#row-menu :is(a, button)").locator("visible=true")
+            wanted = [
+                "Open",
+                *(each.label for each in steps.forward(status)),
+                *(["Reschedule…"] if steps.may_move(status) else []),
+                *(["Cancel…"] if steps.may_cancel(status) and role == "Clerk" else []),
+                "Print slip",
+                "Patient",
+            ]
+            assert items.all_text_contents() == wanted
+            page.keyboard.press("Escape")
+    assert {"Arrived", "Ready", "Started", "Done"} <= {
+        str(each.label) for status in StepStatus for each in steps.forward(status)
+    }
+
+
+def test_menu_of_a_row_works_by_keyboard_alone(open_page: OpenPage) -> None:
+    step("11:00", "Rossi^Paolo", ScheduledProcedureStepStatus="STARTED")
+    page = open_page("Technologist", "/today/?status=open")
+    row_of(page, "ROSSI, Paolo").locator("a.more").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#row-menu")).to_be_visible()
+    page.get_by_role("button", name="Stopped").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#notices")).to_contain_text("ROSSI, Paolo: Stopped.")
+    expect(page).to_have_url(re.compile(r"/today/\?status=open$"))
+
+
+def test_slip_leads_back_to_where_one_was(open_page: OpenPage) -> None:
+    step("11:00", "Rossi^Paolo")
+    page = open_page("Clerk", "/today/?status=open&q=rossi")
+    row_of(page, "ROSSI, Paolo").locator("a.more").click()
+    page.get_by_role("link", name="Print slip").click()
+    page.get_by_role("link", name="Back", exact=True).click()
+    expect(page).to_have_url(re.compile(r"/today/\?status=open&q=rossi$"))
+    expect(page.get_by_role("link", name="ROSSI, Paolo", exact=True)).to_be_focused()

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_safe
 from worklist import board, clock
 from worklist.models import StepStatus
 from worklist.roles import needs
-from worklist.scheduling import FINAL
+from worklist.scheduling import FINAL, steps
 from worklist.views import frame, rows
 from worklist.views.timetable import timetable
 
@@ -21,14 +21,6 @@ SEE = "worklist.view_scheduledprocedurestep"
 BOOK = "worklist.schedule_exam"
 _ACTIONS = (BOOK, "worklist.cancel_exam", "worklist.set_status", "worklist.export_exams")
 _DAY = dt.timedelta(days=1)
-# What a row's menu offers, and the statuses from which it is a step forward.
-_FORWARD = {
-    StepStatus.ARRIVED: (StepStatus.SCHEDULED,),
-    StepStatus.READY: (StepStatus.SCHEDULED, StepStatus.ARRIVED),
-    StepStatus.STARTED: (StepStatus.SCHEDULED, StepStatus.ARRIVED, StepStatus.READY),
-    StepStatus.COMPLETED: (StepStatus.STARTED, StepStatus.DEPARTED),
-    StepStatus.DISCONTINUED: (StepStatus.STARTED, StepStatus.DEPARTED),
-}
 
 
 @needs()
@@ -61,6 +53,8 @@ def today(request: HttpRequest) -> HttpResponse:
         response = render(request, template, context(request, filters) | {"etag": tag})
     if tag:
         response["ETag"] = tag
+    # The refreshing page keeps the site's time, not that of the computer that it is shown on.
+    response["X-Site-Time"] = f"{clock.now():%H:%M:%S}"
     # Names are on this page: nothing of it stays on the disk of a shared computer.
     response["Cache-Control"] = "no-store"
     return response
@@ -96,8 +90,9 @@ def context(request: HttpRequest, filters: board.Filters) -> dict[str, Any]:
         "as_list": filters.query(view="list"),
         "as_times": filters.query(view="times"),
         "statuses": StepStatus.choices,
-        "forward": [(to.value, to.label, " ".join(of)) for to, of in _FORWARD.items()],
-        "can_move": " ".join((StepStatus.SCHEDULED, StepStatus.ARRIVED, StepStatus.READY)),
+        "forward": _forward(),
+        "may_move": " ".join(filter(steps.may_move, StepStatus)),
+        "may_cancel": " ".join(filter(steps.may_cancel, StepStatus)),
         "elsewhere_shown": board.ELSEWHERE_SHOWN,
         "elsewhere_slice": f":{board.ELSEWHERE_SHOWN}",
         "emergencies": [
@@ -112,3 +107,9 @@ def context(request: HttpRequest, filters: board.Filters) -> dict[str, Any]:
     elif filters.view == "times":
         made["timetable"] = timetable(shown, can_book=can_book)
     return made
+
+
+def _forward() -> list[tuple[str, Any, str]]:
+    """What a row's menu offers: a status, what it is called, and those from which it may be set."""
+    sources = {to: [of for of in StepStatus if to in steps.forward(of)] for to in StepStatus}
+    return [(to.value, to.label, " ".join(of)) for to, of in sources.items() if of]
