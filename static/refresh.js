@@ -91,7 +91,8 @@
     const { status, headers } = ctx.response;
     if (status !== 200 && status !== 304) {
       event.preventDefault(); // what stands here is older, but it is the board
-      if (status !== 401) setLost(true);
+      if (status === 404) location.reload(); // the link of a wall was taken away
+      else if (status !== 401) setLost(true);
       return;
     }
     learn(headers.get("X-Site-Time"));

@@ -14,6 +14,7 @@ from tests import cast
 from tests.test_roles import signed_in
 from worklist import board, clock, scheduling
 from worklist.audit import trail
+from worklist.audit.models import AuditEvent
 from worklist.models import (
     ClosedDay,
     OpeningHours,
@@ -21,6 +22,7 @@ from worklist.models import (
     ScheduledProcedureStep,
     Station,
     StepStatus,
+    WallScreen,
 )
 
 pytestmark = pytest.mark.django_db
@@ -39,6 +41,13 @@ def now(monkeypatch: pytest.MonkeyPatch) -> Callable[[dt.datetime], None]:
 
 def step(at: str = "11:00", **values: Any) -> ScheduledProcedureStep:
     return cast.step(ScheduledProcedureStepStartTime=dt.time.fromisoformat(at), **values)
+
+
+def wall() -> str:
+    """The address of a screen on the wall."""
+    screen = WallScreen.objects.first() or WallScreen(name="Corridor")
+    trail.save(screen, by=cast.actor)
+    return screen.get_absolute_url()
 
 
 def read(**query: str) -> board.Board:
@@ -309,19 +318,68 @@ def test_everything_from_the_database_is_escaped() -> None:
         RequestedProcedurePriority="STAT",
     )
     client = signed_in("Clerk")
-    for view in ("list", "times", "wall"):
-        page = client.get("/today/", {"view": view, "status": "all", "q": ""}).content.decode()
-        assert "&lt;b&gt;" in page.lower(), view
-        assert "<b>'" not in page.lower(), view
+    for path in ("/today/?status=all", "/today/?view=times&status=all", wall()):
+        page = client.get(path).content.decode()
+        assert "&lt;b&gt;" in page.lower(), path
+        assert "<b>'" not in page.lower(), path
 
 
 def test_wall_shows_no_name_and_no_number() -> None:
-    step(PatientID="P77", AccessionNumber="A900", PatientName="Rossi^Paolo")
-    page = signed_in("Clerk").get("/today/?view=wall").content.decode().lower()
+    step(
+        PatientID="P77",
+        AccessionNumber="A900",
+        PatientName="Rossi^Paolo",
+        PatientBirthDate=dt.date(1948, 9, 9),
+        RequestedProcedurePriority="STAT",
+    )
+    page = Client().get(wall()).content.decode().lower()
+    assert "emergency" in page
+    assert "1948" not in page
     assert "rossi" not in page
     assert "p77" not in page
     assert "a900" not in page
     assert "<nav" not in page
+
+
+def test_wall_needs_no_session_and_outlasts_an_idle_one(settings: Any) -> None:
+    step()
+    path = wall()
+    passer = Client()
+    assert passer.get(path).status_code == 200
+    assert not passer.cookies
+    # Who has only the link gets nothing else.
+    assert passer.get("/today/").status_code == 302
+    assert passer.post(path).status_code == 405
+    # On a computer with somebody's session, the page holds nothing of it and does not prolong it.
+    clerk = signed_in("Clerk")
+    settings.IDLE_SECONDS = -1
+    page = clerk.get(path).content.decode()
+    assert 'id="board"' in page
+    for theirs in ("data-idle", "<dialog", "Clerk", "clerk"):
+        assert theirs not in page
+    assert clerk.get(path, headers=PART).status_code == 200
+    assert clerk.get("/today/").status_code == 302
+
+
+def test_wall_shows_today_and_only_what_its_address_names() -> None:
+    step()
+    step(stations=("MR1",), Modality="MR", RequestedProcedureDescription="MR Knee")
+    path = wall()
+    page = Client().get(f"{path}?modality=MR&day=2024-07-04&q=anna&view=times&status=CANCELED")
+    text = page.content.decode()
+    assert "5 Jul 2024" in text
+    assert "MR Knee" in text
+    assert "CT1" not in text
+
+
+def test_link_of_a_wall_ends_with_its_row() -> None:
+    path = wall()
+    assert Client().get(f"{path[:-2]}/").status_code == 404
+    screen = WallScreen.objects.get()
+    assert screen.key not in str(AuditEvent.objects.values_list("before", "after"))
+    trail.delete(screen, by=cast.actor)
+    assert Client().get(path).status_code == 404
+    assert Client().get(path, headers=PART).status_code == 404
 
 
 def test_page_costs_the_same_statements_for_two_rows_and_for_fifty() -> None:
@@ -336,7 +394,7 @@ def test_page_costs_the_same_statements_for_two_rows_and_for_fifty() -> None:
             assert client.get(path).status_code == 200
         return len(caught)
 
-    paths = ("/today/", "/today/?view=times", "/today/?view=wall", "/today/?q=anna", "/print/day/")
+    paths = ("/today/", "/today/?view=times", wall(), "/today/?q=anna", "/print/day/")
     for n in range(2):
         step(f"11:0{n}", RequestedProcedurePriority="STAT")
     few = [cost(path) for path in paths]
@@ -378,9 +436,10 @@ def test_part_is_the_board_alone() -> None:
     assert b'id="lane' in page
 
 
-@pytest.mark.parametrize("path", ["/today/", "/today/?view=times", "/today/?view=wall"])
+@pytest.mark.parametrize("path", ["/today/", "/today/?view=times", "wall"])
 def test_every_change_that_the_board_shows_changes_its_tag(path: str) -> None:
     client = signed_in("Clerk")
+    path = wall() if path == "wall" else path
     station = cast.station("CT1")
     open_hours(station)
     patient = cast.patient()

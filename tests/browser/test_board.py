@@ -13,7 +13,13 @@ from tests.browser.conftest import MONDAY, OpenPage
 from tests.browser.looks import SCHEMES, faults, faults_everywhere
 from worklist import scheduling
 from worklist.audit import trail
-from worklist.models import OpeningHours, OpeningTime, ScheduledProcedureStep, StepStatus
+from worklist.models import (
+    OpeningHours,
+    OpeningTime,
+    ScheduledProcedureStep,
+    StepStatus,
+    WallScreen,
+)
 from worklist.scheduling import steps
 
 TODAY = MONDAY.date()
@@ -29,6 +35,13 @@ def step(at: str = "11:00", name: str = "Müller^Anna", **values: Any) -> Schedu
             **values,
         }
     )
+
+
+def wall() -> str:
+    """The address of a screen on the wall."""
+    screen = WallScreen.objects.first() or WallScreen(name="Corridor")
+    trail.save(screen, by=cast.actor)
+    return screen.get_absolute_url()
 
 
 def full_day() -> list[ScheduledProcedureStep]:
@@ -93,7 +106,7 @@ def test_pages_of_the_board_have_no_faults(open_page: OpenPage, locale: str) -> 
     paths = (
         "/today/?status=all",
         "/today/?view=times",
-        "/today/?view=wall",
+        wall(),
         "/today/?q=nobody",
         "/today/?day=2026-11-29&modality=US",
         "/help/keys/",
@@ -128,12 +141,32 @@ def test_empty_board_says_why_and_what_to_do(open_page: OpenPage) -> None:
 
 def test_wall_shows_no_name(open_page: OpenPage) -> None:
     full_day()
-    page = open_page("Clerk", "/today/?view=wall")
+    page = open_page(None, wall())
     text = page.content().lower()
     assert not [
         name for name in ("rossi", "yamada", "müller", "e26-1", "a261123001") if name in text
     ]
     expect(page.get_by_role("navigation")).to_have_count(0)
+
+
+def test_wall_goes_on_by_itself_until_its_link_is_taken_away(
+    open_page: OpenPage, now: Callable[[dt.datetime], None]
+) -> None:
+    step()
+    step(
+        "08:00",
+        ScheduledProcedureStepStartDate=dt.date(2026, 11, 24),
+        RequestedProcedureDescription="CT Becken",
+    )
+    page = open_page(None, wall())
+    expect(page.locator("h1")).to_contain_text("23 Nov 2026")
+    page.evaluate("document.getElementById('board').dataset.every = '0.1'")
+    page.evaluate("dispatchEvent(new Event('online'))")
+    now(dt.datetime(2026, 11, 24, 0, 0, 5))
+    expect(page.locator("h1")).to_contain_text("24 Nov 2026")
+    expect(page.locator("#board")).to_contain_text("CT Becken")
+    trail.delete(WallScreen.objects.get(), by=cast.actor)
+    expect(page.locator("#board")).to_have_count(0)
 
 
 # --- refreshing -----------------------------------------------------------------------------------

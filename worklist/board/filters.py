@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from worklist import clock
 from worklist.models import FINAL, StepStatus
 
-VIEWS = ("list", "times", "wall")
+VIEWS = ("list", "times")
 ALL, OPEN = "all", "open"
 # Days that have a day before and after them, and a week.
 _FIRST_YEAR, _LAST_YEAR = 1900, 2999
