@@ -13,6 +13,7 @@ from worklist.board.day import LATE_AFTER, unknown_patients
 from worklist.board.filters import Filters
 from worklist.board.gaps import next_slot
 from worklist.models import ClosedDay, OpeningHours, ScheduledProcedureStep, Station, StepStatus
+from worklist.scheduling import slots
 
 
 def etag(filters: Filters, *facts: str) -> str:
@@ -46,9 +47,9 @@ def etag(filters: Filters, *facts: str) -> str:
         )
     seen.update(repr(sorted(_around(filters.day))).encode())
     if filters.day == now.date():
-        # A gap ends at its time, lateness grows by the minute.
+        # A gap ends at its time, the line of now moves on, lateness grows by the minute.
         moment = now.replace(second=0) if is_late else next_slot(now)
-        seen.update(repr(moment).encode())
+        seen.update(repr((moment, now.minute // slots.GRID)).encode())
     return f'"{seen.hexdigest()}"'
 
 
