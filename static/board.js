@@ -8,6 +8,7 @@
   const menu = document.getElementById("row-menu");
   if (!board || !form || !menu) return;
   const search = document.getElementById("q");
+  const summary = form.querySelector("summary");
   const lost = document.getElementById("lost");
   const ROWS = "[data-v]";
   const here = () => location.pathname + location.search;
@@ -32,6 +33,8 @@
       }
       link.href = target.pathname + target.search;
     }
+    const narrowing = ["modality", "station", "status"].filter((name) => url.searchParams.get(name)).length;
+    summary.textContent = narrowing ? summary.dataset.some.replace("{count}", narrowing) : summary.dataset.none;
     board.dataset.etag = "";
     done();
     board.dispatchEvent(new Event("board:ask"));

@@ -3,10 +3,11 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Locator, Page, Route, ViewportSize, expect
 
 from tests import cast
 from tests.browser.conftest import MONDAY, OpenPage
@@ -125,12 +126,30 @@ def test_board_without_scanners_has_no_faults(open_page: OpenPage, locale: str) 
     assert faults_everywhere(page) == []
 
 
-def test_empty_board_says_why_and_what_to_do(open_page: OpenPage) -> None:
-    page = open_page("Clerk", "/today/")
-    expect(page.locator("#empty")).to_contain_text("Ask your administrator to add a scanner")
+@pytest.mark.parametrize("view", ["list", "times"])
+def test_empty_board_says_why_and_what_to_do(open_page: OpenPage, view: str) -> None:
+    page = open_page("Clerk", f"/today/?view={view}")
+    empty = page.locator("#empty")
+    expect(empty).to_contain_text("Ask your administrator to add a scanner")
+    boss = open_page("Administrator", f"/today/?view={view}")
+    steps = boss.locator("#empty li a")
+    assert steps.evaluate_all("all => all.map(({pathname}) => pathname)") == [
+        *("/setup/hours/", "/setup/scanners/", "/setup/procedures/")
+    ]
     cast.station("CT1")
     page.reload()
-    expect(page.locator("#empty")).to_contain_text("Nothing is booked for today")
+    expect(empty).to_contain_text("Nothing is booked for today")
+    expect(empty.get_by_role("link", name="New exam")).to_be_visible()
+    page.goto(f"/today/?view={view}&status=STARTED")
+    expect(empty).to_contain_text("No exam matches these filters")
+    empty.get_by_role("link", name="Clear filters").click()
+    expect(empty).to_contain_text("Nothing is booked for today")
+    step("11:00", "Mueler^Jo", ScheduledProcedureStepStartDate=dt.date(2026, 11, 30))
+    page.goto(f"/today/?view={view}&q=mueler")
+    expect(empty).to_contain_text("No exam matches “mueler” today")
+    empty.get_by_role("link", name="Look on all days").click()
+    expect(page.locator("#elsewhere")).to_be_in_viewport()
+    expect(page.locator("#elsewhere")).to_contain_text("1 more on other days")
     page.goto("/today/?q=mueler")
     expect(page.locator("#empty")).to_contain_text("No exam matches “mueler” today")
     page.get_by_role("link", name="Clear search").click()
@@ -549,15 +568,67 @@ def test_keys_walk_through_rows_days_and_scanners(open_page: OpenPage) -> None:
     page.wait_for_url("**/help/keys/")
 
 
+PHONE: ViewportSize = {"width": 390, "height": 844}
+
+
 def test_filters_fold_on_a_phone_and_say_how_many_there_are(open_page: OpenPage) -> None:
     full_day()
-    page = open_page(
-        "Clerk", "/today/?modality=CT&status=open", viewport={"width": 390, "height": 844}
-    )
+    page = open_page("Clerk", "/today/?modality=CT&status=open", viewport=PHONE)
     expect(page.get_by_text("Filter (2)")).to_be_visible()
     expect(page.locator("#status")).to_be_hidden()
     page.get_by_text("Filter (2)").click()
     expect(page.locator("#status")).to_be_visible()
+    # The number follows what is chosen, without another page.
+    page.select_option("#status", "")
+    expect(page.get_by_text("Filter (1)")).to_be_visible()
+    page.select_option("#station", str(cast.station("CT1").pk))
+    expect(page.get_by_text("Filter (2)")).to_be_visible()
+
+
+def box(found: Locator) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom."""
+    at = found.bounding_box()
+    assert at
+    return at["x"], at["y"], at["x"] + at["width"], at["y"] + at["height"]
+
+
+def test_rows_are_cards_on_a_phone_and_the_actions_stay_at_the_bottom(open_page: OpenPage) -> None:
+    full_day()
+    page = open_page("Clerk", "/today/", viewport=PHONE)
+    row = row_of(page, "SMITH, John")
+    cells = [box(row.locator(f"> :nth-child({n})")) for n in range(2, 6)]
+    assert all(above[3] <= below[1] + 1 for above, below in pairwise(cells))
+    assert all(left >= 0 and right <= 390 for left, _, right, _ in cells)
+    for y in (0, 10_000):
+        page.evaluate("y => scrollTo(0, y)", y)
+        for name in ("New exam", "Walk-in"):
+            action = page.locator(".board-actions").get_by_role("link", name=name)
+            assert 760 < box(action)[1] < box(action)[3] <= 844
+    last = page.locator("#board tr[data-v]").last
+    assert box(last)[3] < box(page.locator(".board-actions"))[1]
+
+
+def test_times_keep_the_hour_in_sight_on_a_phone(open_page: OpenPage) -> None:
+    full_day()
+    page = open_page("Clerk", "/today/?view=times", viewport=PHONE)
+    times = page.locator(".times")
+    assert times.evaluate("each => each.scrollHeight <= each.clientHeight")
+    times.evaluate("each => { each.scrollLeft = 150; }")
+    left, _, right, _ = box(page.get_by_role("rowheader", name="09:00"))
+    assert 0 <= left < right < 120
+    expect(page.locator("#timetable tr.now")).to_have_count(1)
+
+
+def test_line_of_now_stands_at_its_time(open_page: OpenPage) -> None:
+    full_day()
+    page = open_page("Clerk", "/today/?view=times")
+    line = page.locator("#timetable tr.now")
+    assert line.evaluate("row => getComputedStyle(row, '::after').borderTopStyle") == "solid"
+    before, after = (page.get_by_role("rowheader", name=at) for at in ("10:30", "11:00"))
+    assert box(before)[1] < box(line)[1] < box(after)[1]
+    assert box(line)[2] - box(line)[0] > 900
+    page.goto("/today/?view=times&day=2026-11-24")
+    expect(line).to_have_count(0)
 
 
 # --- from a row and back --------------------------------------------------------------------------
