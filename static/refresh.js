@@ -89,10 +89,15 @@
     const { ctx } = event.detail;
     if (ctx.sourceElement !== board) return;
     const { status, headers } = ctx.response;
+    if (status === 401) {
+      setLost(false);
+      return;
+    }
     if (status !== 200 && status !== 304) {
       event.preventDefault(); // what stands here is older, but it is the board
-      if (status === 404) location.reload(); // the link of a wall was taken away
-      else if (status !== 401) setLost(true);
+      // The right to see it, or a wall's link, was taken away: the page itself says so.
+      if (status === 403 || status === 404) location.reload();
+      else setLost(true);
       return;
     }
     learn(headers.get("X-Site-Time"));
@@ -146,7 +151,8 @@
   };
   // What needs the server says so instead of leading to an error page and away from the list.
   const refuse = (event) => {
-    if (lost.hidden || !event.target.closest("[aria-disabled=true], form")) return;
+    const isMeant = event.type === "submit" || event.target.closest("[aria-disabled=true]");
+    if (lost.hidden || !isMeant || event.target.closest("dialog")) return;
     event.preventDefault();
     event.stopImmediatePropagation();
     lost.scrollIntoView({ block: "nearest" });

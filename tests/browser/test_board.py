@@ -7,10 +7,11 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from django.contrib.sessions.models import Session
 from playwright.sync_api import Locator, Page, Route, ViewportSize, expect
 
 from tests import cast
-from tests.browser.conftest import MONDAY, OpenPage
+from tests.browser.conftest import MONDAY, PASSWORD, OpenPage, person
 from tests.browser.looks import SCHEMES, faults, faults_everywhere
 from worklist import scheduling
 from worklist.audit import trail
@@ -458,6 +459,34 @@ def test_without_connection_nothing_leads_away_and_everything_says_so(
     expect(page.locator("#q")).to_have_value("ros")
     page.get_by_role("link", name="New exam").first.click()
     page.wait_for_url("**/exams/new/**")
+
+
+def test_session_that_ends_while_there_is_no_connection_is_taken_up_again(
+    open_page: OpenPage,
+) -> None:
+    step()
+    page = open_page("Clerk", "/today/")
+    page.route(lambda url: "/today/" in url, lambda route: route.abort("internetdisconnected"))
+    hurry(page)
+    expect(page.locator("#lost")).to_be_visible()
+    Session.objects.all().delete()
+    page.unroute_all()
+    expect(page.locator("#session")).to_be_visible()
+    expect(page.locator("#lost")).to_be_hidden()
+    page.fill("#session-password", PASSWORD)
+    page.keyboard.press("Enter")
+    expect(page.locator("#session")).to_be_hidden()
+    step("12:00", "Rossi^Paolo")
+    expect(page.get_by_role("link", name="ROSSI, Paolo", exact=True)).to_be_visible()
+
+
+def test_right_that_is_taken_away_is_no_lost_connection(open_page: OpenPage) -> None:
+    step()
+    page = open_page("Clerk", "/today/")
+    trail.save(person("Clerk"), by=cast.actor, lists={"groups": []})
+    hurry(page)
+    expect(page.locator("#board")).to_have_count(0)
+    expect(page.locator("main")).not_to_contain_text("MÜLLER")
 
 
 @pytest.mark.parametrize("query", ["?status=all", "?view=times"])
