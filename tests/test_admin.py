@@ -31,6 +31,7 @@ from worklist.models import (
     Station,
     StepStatus,
     User,
+    WallScreen,
 )
 
 pytestmark = pytest.mark.django_db
@@ -47,6 +48,7 @@ WRITABLE = (
     ScheduledProcedureStep,
     Station,
     User,
+    WallScreen,
     Group,
 )
 READ_ONLY = (AuditEvent, Counter)
@@ -123,6 +125,7 @@ def fill(number: int) -> None:
     trail.save(Group(name=f"G{number}"), by=actor, lists={"permissions": []})
     trail.save(User(username=f"u{number}"), by=actor)
     Counter.objects.create(name=f"n{number}")
+    trail.save(WallScreen(name=f"Corridor {number}"), by=actor)
 
 
 # --- every model ----------------------------------------------------------------------------------
@@ -177,6 +180,15 @@ def test_trail_and_counters_are_read_alone(boss: Client, model: type[models.Mode
     boss.post(url(model, "changelist"), action)
     # That somebody tried is signed; nothing is gone.
     assert rows <= set(model._default_manager.values_list("pk", flat=True))
+
+
+def test_wall_screen_shows_its_link_and_the_trail_does_not(boss: Client) -> None:
+    assert "given when it is saved" in boss.get(url(WallScreen, "add")).content.decode()
+    assert boss.post(url(WallScreen, "add"), {"name": "Corridor"}).status_code == 302
+    screen = WallScreen.objects.get()
+    for address in (url(WallScreen, "changelist"), url(WallScreen, "change", screen.pk)):
+        assert screen.get_absolute_url() in boss.get(address).content.decode()
+    assert screen.key not in f"{last().before} {last().after}"
 
 
 # --- signatures -----------------------------------------------------------------------------------

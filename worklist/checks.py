@@ -11,7 +11,7 @@ from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
 
-from worklist import attributes, values
+from worklist import attributes, sheets, values
 from worklist.attributes import Attribute
 from worklist.models.fields import DicomText, FoldedName
 
@@ -154,3 +154,19 @@ def dicom_settings(
             Error(f"DICOM_PORT is {settings.DICOM_PORT}.", hint="0 to 65535.", id="worklist.E013")
         )
     return faults
+
+
+@register()
+def csv_settings(
+    app_configs: Sequence[AppConfig] | None = None, **options: Any
+) -> list[CheckMessage]:
+    """A separator that our own import would not know again."""
+    if settings.CSV_SEPARATOR in ("", *sheets.SEPARATORS):
+        return []
+    return [
+        Error(
+            f"CSV_SEPARATOR is {settings.CSV_SEPARATOR!r}.",
+            hint="A semicolon, a comma or tab.",
+            id="worklist.E014",
+        )
+    ]

@@ -192,8 +192,8 @@ STORAGES = {
     },
 }
 
-# What stands between the columns of a CSV file: what the spreadsheets of the site expect.
-CSV_SEPARATOR: str = env.str("CSV_SEPARATOR", default=";")
+# What stands between the cells of a CSV file; none: what is usual in the language of the screen.
+CSV_SEPARATOR: str = env.str("CSV_SEPARATOR", default="").replace("tab", "\t")
 
 # --- HTTPS ----------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from worklist.views import (
     patients,
     taking_back,
     walk_in,
+    wall,
 )
 from worklist.views.setup import (
     closed_days,
@@ -45,6 +46,7 @@ urlpatterns = [
     path("password/", account.PasswordView.as_view(), name="password"),
     # Board
     path("today/", board.today, name="today"),
+    path("wall/<str:key>/", wall.wall, name="wall"),
     path("help/keys/", board.keys, name="keys"),
     # Booking
     path("exams/new/", booking.exam_new, name="exam-new"),

@@ -246,7 +246,7 @@ def _as_in_a_cell(text: str) -> str:
 def _records(text: str) -> Iterator[tuple[int, Cells]]:
     """Line number and cells by column of each row that is not empty. Raises SheetError."""
     heading = text.partition("\n")[0]
-    delimiter = max(";,\t", key=heading.count)
+    delimiter = max(sheets.SEPARATORS, key=heading.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         columns = [name.strip().lower() for name in next(reader, [])]

@@ -28,6 +28,7 @@ from worklist.models.orders import (
 )
 from worklist.models.people import Patient, PatientMerge, User
 from worklist.models.submissions import FormSubmission
+from worklist.models.walls import WallScreen
 
 __all__ = [
     "FINAL",
@@ -51,4 +52,5 @@ __all__ = [
     "StepStation",
     "StepStatus",
     "User",
+    "WallScreen",
 ]

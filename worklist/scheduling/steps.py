@@ -128,6 +128,16 @@ def forward(status: str) -> tuple[StepStatus, ...]:
     return ()
 
 
+def may_move(status: str) -> bool:
+    """Whether a step of this status can be rescheduled: it is not over."""
+    return status not in FINAL
+
+
+def may_cancel(status: str) -> bool:
+    """Whether people can cancel a step of this status: it has not started."""
+    return status in BEFORE_START
+
+
 def back(status: str) -> StepStatus | None:
     """The status one step before this one, if there is one."""
     if status in _ENDS:

@@ -44,6 +44,7 @@ def subjects() -> dict[str, str]:
         "worklist.orderset": _("Order set"),
         "worklist.code": _("Code"),
         "worklist.user": _("Account"),
+        "worklist.wallscreen": _("Wall screen"),
         "auth.group": _("Role"),
     }
 

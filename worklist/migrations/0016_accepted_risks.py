@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("worklist", "0011_unknown_patients"),
+        ("worklist", "0015_wall_screens"),
     ]
 
     operations = [
