@@ -19,6 +19,7 @@ from dicomscp.status import (
     CANNOT_DECODE,
     IDENTIFIER_DOES_NOT_MATCH,
     MEANINGS,
+    NOT_AUTHORISED,
     OUT_OF_RESOURCES,
     UNABLE_TO_PROCESS,
 )
@@ -145,7 +146,8 @@ query: what is committed is what the next query sees. The commands `manage.py ec
 | Application context | 1.2.840.10008.3.1.1.1 |
 | Implementation class UID | 1.2.826.0.1.3680043.9.3811.3.0.4 |
 | Implementation version name | PYNETDICOM_304 |
-| Calling and called AE titles, as SCP | every one is accepted |
+| Calling AE titles, as SCP | those of stations that are set up; see below |
+| Called AE title, as SCP | every one; with `DICOM_CHECK_CALLED_AE_TITLE=1`, our own alone |
 | Maximum PDU length received | 16382 bytes |
 | Associations at the same time, as SCP | 100; `DICOM_MAX_ASSOCIATIONS` sets another number |
 | Asynchronous operations window | not supported: one operation at a time |
@@ -155,6 +157,22 @@ query: what is committed is what the next query sees. The commands `manage.py ec
 | Role selection | not supported |
 | User identity negotiation | not supported: ignored |
 | SOP Class Common Extended Negotiation | not supported |
+
+**Who may call.** An association whose calling AE title is that of no station that is set up, of one
+that may not ask, or of one that calls from other addresses than are set for it, is rejected: result
+1 (permanent), source 1, reason 3 (calling AE title not recognised). With another called AE title
+than ours, where that is checked, the reason is 7. Exceptions:
+
+- an association that asks for Verification alone is accepted from every caller;
+- as long as no station is set up at all, and with `DICOM_ACCESS=any`, every caller is accepted;
+- in set-up mode, which ends by itself after 24 hours, so are callers that are not set up, and those
+  of other addresses;
+- when the database is unavailable, the association is accepted, and its queries are refused with
+  0xA700.
+
+A caller that is let in and is not set up is shown the steps of all stations (section 3.4.1).
+
+Each query is decided anew: one of a caller that may not ask any more is refused with 0x0124.
 
 The broker starts associations only for the operator's commands, one SOP Class each. It releases
 them after the last response.
@@ -253,8 +271,23 @@ All keys are combined with AND. In detail (PS3.4 C.2.2.2 and K.2.2):
 
 Without a value in Scheduled Procedure Step Status (`*` is none), steps in the status SCHEDULED,
 ARRIVED, READY and STARTED are matched, all others are not. A value there takes the place of this
-rule. There is no hidden filter on the date or on the calling AE title: each caller is shown the
-steps of all stations.
+rule. Unless a site sets rules for a station, there is no hidden filter on the date or on the
+calling AE title: each caller is shown the steps of all stations.
+
+The rules that a site may set for a station hold for the calling AE titles that are the station's:
+
+- **Shown:** the steps of all stations (the default); those of the station's modality; its own, and
+  those that name no station; its own.
+- **Calling AE title:** counts as the station when the query has no value in Scheduled Station AE
+  Title.
+- **Further AE titles:** a value in Scheduled Station AE Title that is one of them counts as the
+  station's first one.
+- **Modalities:** a value in Modality counts as further ones, such as CR as CR and DX.
+- **Statuses:** others than those above, when the query has no value in the status.
+- **Hours:** steps that start no more than so many hours ago, or ahead; by choice not when the query
+  has a value in Patient's Name, Patient ID, Accession Number or Requested Procedure ID.
+- **Limit:** another number of matches than the one below.
+- **Character set:** section 6. **Alphabetic group:** of each person name that has one, it alone.
 
 When more steps match than the limit (5000; `DICOM_MATCH_LIMIT` sets another), the query is
 refused with 0xA700 and no match is returned: a list that is cut in silence would hide a patient.
@@ -289,6 +322,8 @@ TCP/IP, IPv4 or IPv6 as the address says. Address, port and AE title are set by 
 | `DICOM_BIND` | 0.0.0.0 |
 | `DICOM_PORT` | 11112 |
 | `AE_TITLE` | WORKLIST |
+| `DICOM_ACCESS` | known |
+| `DICOM_CHECK_CALLED_AE_TITLE` | 0 |
 | `DICOM_MAX_ASSOCIATIONS` | 100 |
 | `DICOM_MATCH_LIMIT` | 5000 |
 
@@ -305,10 +340,10 @@ UTF-8; behind ASCII with ISO 2022 IR 58 or ISO 2022 IR 149 and without an escape
 set. A key that cannot be read in its set, or in a set that is not supported, is refused with
 0xA900.
 
-**Responses.** The request's set is used when it can hold every character of the response,
-otherwise ISO_IR 192; Specific Character Set is present whenever one is used. A response of ASCII
-characters to a request without Specific Character Set carries none. No character is replaced by
-another.
+**Responses.** The set that the station is set to, else the request's, is used when it can hold
+every character of the response, otherwise ISO_IR 192; Specific Character Set is present whenever
+one is used. A response of ASCII characters to a request without Specific Character Set carries none
+unless the station is set to one. No character is replaced by another.
 
 **Timezone Offset From UTC** in a request is ignored. Dates and times are those of the site's
 clocks, and are returned as they are stored.
@@ -316,9 +351,11 @@ clocks, and are returned as they are stored.
 ## 7 Security
 
 No security profile is claimed. Associations are neither encrypted nor authenticated by the
-broker: its port belongs on a network of the modalities alone, or behind a tunnel. The log tells of
-each association and query the AE titles, the address, counts and the status, and nothing of a
-patient.
+broker, and an AE title is no secret (section 3.2.1): its port belongs on a network of the
+modalities alone, or behind a tunnel. A journal in the database keeps each association and each
+C-FIND request with the numbers of the steps that were sent, for 30 days (`JOURNAL_DAYS`). The log
+tells of each association and query the AE titles, the address, counts and the status, and nothing
+of a patient.
 
 ## 8 Declarations of PS3.4 K.6.1.3.2
 
@@ -332,13 +369,14 @@ patient.
 | 6 | Protocol Context templates | None. |
 | 7 | Extra keys | The attributes marked as retired in section 3.3. |
 | 8 | Precision, combined ranges, lists, invalid keys, limit | Sections 3.4 and 3.4.1. |
-| 9 | Filters that no key asks for | Section 3.4.1: by status; none by date. |
+| 9 | Filters that no key asks for | Section 3.4.1: by status; others as a station is set up. |
 | 10 | Statuses | Section 3.5.1. |
 | 11 | Network | Sections 3.2 and 4. |
 """
 
 # Elements of the command that go with a failure status (PS3.7 Annex C).
 RELATED = {
+    NOT_AUTHORISED: "(0000,0902)",
     OUT_OF_RESOURCES: "(0000,0902)",
     IDENTIFIER_DOES_NOT_MATCH: "(0000,0901), (0000,0902)",
     UNABLE_TO_PROCESS: "(0000,0902)",

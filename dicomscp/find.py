@@ -6,26 +6,32 @@ number of matches. No pynetdicom, no Identifier.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from itertools import islice
 from typing import Any
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Exists, OuterRef, Q
 
 from dicomscp import matching
+from dicomscp import scope as scopes
 from dicomscp.matching import (
     AnyItem,
     Condition,
+    Either,
     Interval,
     Item,
     Like,
     NameLike,
     NumberIs,
     OneOf,
+    Unknown,
 )
 from dicomscp.plan import QueryPlan, Return
+from dicomscp.scope import Rules
 from worklist import attributes, values
 from worklist.attributes import Attribute
 from worklist.models import ScheduledProcedureStep
@@ -56,6 +62,16 @@ class _Like(models.Lookup):
 
 
 models.CharField.register_lookup(_Like)
+
+
+def answer(plan: QueryPlan, rules: Rules, *, now: dt.datetime) -> tuple[Item, ...]:
+    """The steps that answer the plan of a station with these rules, as `rows` does.
+
+    This is what a C-FIND is answered with, and what every page shows of it.
+    """
+    scoped = scopes.under(plan, rules, now=now)
+    limit = rules.match_limit or settings.DICOM_MATCH_LIMIT
+    return rows(scoped.plan, scope=scoped.conditions, limit=limit)
 
 
 def rows(
@@ -120,7 +136,11 @@ def _narrow(condition: Condition) -> Q:
         return where
     if isinstance(condition, Interval):
         return _narrow_interval(condition)
+    if isinstance(condition, Either):
+        return _any(_narrow(each) for each in condition.conditions)
     path = _column(condition.attribute)
+    if isinstance(condition, Unknown):
+        return _narrow_unknown(path)
     if condition.attribute.parent is not None and _is_related_list(path):
         return _narrow_list(path.split("__")[0], (condition,))
     return _narrow_column(condition, path)
@@ -131,10 +151,16 @@ def _narrow_list(relation: str, conditions: Sequence[Condition]) -> Q:
     through, step, target = _through(relation)
     where = Q()
     for condition in conditions:
-        assert not isinstance(condition, AnyItem | Interval)
+        assert not isinstance(condition, AnyItem | Interval | Either | Unknown)
         leaf = condition.attribute.column.split("__")[-1]
         where &= _narrow_column(condition, f"{target}__{leaf}")
     return Q(Exists(through._default_manager.filter(where, **{step: OuterRef("pk")})))
+
+
+def _narrow_unknown(path: str) -> Q:
+    assert _is_related_list(path)
+    through, step, _ = _through(path.split("__")[0])
+    return ~Q(Exists(through._default_manager.filter(**{step: OuterRef("pk")})))
 
 
 def _through(relation: str) -> tuple[type[models.Model], str, str]:
@@ -147,7 +173,7 @@ def _through(relation: str) -> tuple[type[models.Model], str, str]:
 
 
 def _narrow_column(condition: Condition, path: str) -> Q:
-    assert not isinstance(condition, AnyItem | Interval)
+    assert not isinstance(condition, AnyItem | Interval | Either | Unknown)
     multi_valued = _holds_several(condition.attribute)
     if isinstance(condition, OneOf):
         if multi_valued:
@@ -285,10 +311,14 @@ class _Reading:
             attribute: _values(attribute, stored)
             for attribute, stored in zip(self._columns, columns, strict=True)
         }
-        return pk, self._item(attributes.TABLE, held)
+        return pk, self._item(attributes.TABLE, held, step=pk)
 
     def _item(
-        self, table: Sequence[Attribute], held: dict[Attribute, tuple[values.Value, ...]]
+        self,
+        table: Sequence[Attribute],
+        held: dict[Attribute, tuple[values.Value, ...]],
+        *,
+        step: int | None = None,
     ) -> Item:
         leaves = {attribute: held[attribute] for attribute in table if attribute in held}
         items: dict[Attribute, tuple[Item, ...]] = {}
@@ -299,7 +329,7 @@ class _Reading:
             # K.6-1: exactly one item for the step; elsewhere an item without a value is none.
             is_there = attribute is _STEP or any(inner.values.values())
             items[attribute] = (inner,) if is_there else ()
-        return Item(leaves, items)
+        return Item(leaves, items, step)
 
     def with_relations(self, found: Sequence[tuple[int, Item]]) -> tuple[Item, ...]:
         """The items with the values that stand in rows of their own, one statement a relation."""
@@ -346,7 +376,7 @@ class _Reading:
                     leaves[leaf] = tuple(value for entry in entries for value in entry[leaf])
                 elif leaf.parent is not None:
                     items[leaf.parent] = tuple(Item(entry, {}) for entry in entries)
-        return Item(item.values, {**item.items, _STEP: (Item(leaves, items),)})
+        return Item(item.values, {**item.items, _STEP: (Item(leaves, items),)}, step=pk)
 
 
 def _returned(returns: Sequence[Return]) -> Iterator[Attribute]:

@@ -5,141 +5,123 @@ All rows are read, and the database given back, before the first answer leaves.
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import operator
 import secrets
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
-from django.conf import settings
-from django.db import (
-    InterfaceError,
-    OperationalError,
-    ProgrammingError,
-    close_old_connections,
-    connection,
-)
+from django.utils import timezone
 from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom import evt
 from pynetdicom.dimse_primitives import C_FIND
 from pynetdicom.sop_class import ModalityWorklistInformationFind
 
-from dicomscp import find, identifier, plan, response, scope, stations
+from dicomscp import access, associations, find, identifier, lease, plan, response
+from dicomscp.access import Call
 from dicomscp.find import TooManyMatches
+from dicomscp.journal import JOURNAL
 from dicomscp.matching import Item
+from dicomscp.models import MOST_STEPS, Query
 from dicomscp.plan import QueryPlan
+from dicomscp.scope import NO_RULES, Rules
 from dicomscp.status import (
     CANCEL,
     IDENTIFIER_DOES_NOT_MATCH,
+    NOT_AUTHORISED,
     OUT_OF_RESOURCES,
     SUCCESS,
     UNABLE_TO_PROCESS,
     Refusal,
 )
-from worklist.character_set import CharacterSet
+from worklist import clock
 
 logger = logging.getLogger(__name__)
 
 # PS3.4 K.5: two reserved bytes (date and time always combine), no fuzzy names, no time zones.
 _EXTENDED_NEGOTIATION = b"\x01\x01\x00\x00"
-# How long a query waits for its turn at the database, in seconds.
-_TURN_TIMEOUT = 4.0
+# What the journal keeps of an Identifier: no more than is read.
+_MOST_KEPT = identifier.MAX_BYTES
 
 # The associations that are in the middle of an answer.
 _answering: set[int] = set()
-_turns: threading.BoundedSemaphore | None = None
-_turns_lock = threading.Lock()
 
 
-@contextmanager
-def _database_lease() -> Iterator[None]:
-    """The right to use the database, and this thread's connection given back after it.
+def _read(query: QueryPlan, call: Call, account: _Account) -> tuple[tuple[Item, ...], Rules]:
+    """The matching rows, and the rules of the station that calls.
 
-    However many associations there are, no more than DICOM_DATABASE_CONNECTIONS are open.
+    Raises Refusal (0xA700) when they cannot be read or are too many, and (0x0124) when the caller
+    may not ask.
     """
-    global _turns
-    with _turns_lock:
-        if _turns is None:
-            _turns = threading.BoundedSemaphore(settings.DICOM_DATABASE_CONNECTIONS)
-    if not _turns.acquire(timeout=_TURN_TIMEOUT):
-        raise Refusal(OUT_OF_RESOURCES, "Worklist database busy, retry later")
     try:
-        close_old_connections()
-        yield
-    finally:
-        connection.close()
-        _turns.release()
+        return lease.read(lambda: _rows(query, call))
+    except TooManyMatches as error:
+        account.matches = error.count
+        count = error.count if error.count is not None else f"more than {error.limit}"
+        comment = f"{count} matches, limit {error.limit}: narrow the query"
+        raise Refusal(OUT_OF_RESOURCES, comment) from None
 
 
-def _read(query: QueryPlan, caller: str) -> tuple[tuple[Item, ...], CharacterSet | None]:
-    """The matching rows, and the character set that the calling station is set to, if any.
-
-    Raises Refusal (0xA700) when they cannot be read or are too many.
-    """
-    with _database_lease():
-        try:
-            return _once_more(lambda: (_rows(query), stations.character_set(caller)))
-        except TooManyMatches as error:
-            count = error.count if error.count is not None else f"more than {error.limit}"
-            comment = f"{count} matches, limit {error.limit}: narrow the query"
-            raise Refusal(OUT_OF_RESOURCES, comment) from None
-        except (OperationalError, InterfaceError, ProgrammingError) as error:
-            logger.error("worklist database unavailable: %s", type(error).__name__)
-            comment = "Worklist database unavailable, retry later"
-            raise Refusal(OUT_OF_RESOURCES, comment) from None
-
-
-def _rows(query: QueryPlan) -> tuple[Item, ...]:
-    return find.rows(query, scope=scope.conditions(query), limit=settings.DICOM_MATCH_LIMIT)
-
-
-_Read = TypeVar("_Read")
-
-
-def _once_more(read: Callable[[], _Read]) -> _Read:
-    """Read, and when the connection turns out to be dead, once more on a fresh one."""
-    try:
-        return read()
-    except (OperationalError, InterfaceError):
-        connection.close()
-        return read()
+def _rows(query: QueryPlan, call: Call) -> tuple[tuple[Item, ...], Rules]:
+    verdict = access.on_query(call)
+    if not verdict.is_accepted:
+        raise Refusal(NOT_AUTHORISED, "Calling AE title not recognised")
+    rules = verdict.station.rules if verdict.station else NO_RULES
+    return find.answer(query, rules, now=clock.now()), rules
 
 
 @dataclass
 class _Account:
-    """What the one log line of a request tells (no patient data)."""
+    """What is told of a request: one line of the log (no patient data), one row of the journal."""
 
+    at: dt.datetime = field(default_factory=timezone.now)
     started: float = field(default_factory=time.monotonic)
+    identifier: bytes = b""
     keys: int = 0
     unsupported: int = 0
-    sent: int = 0
-    status: int = SUCCESS
+    matches: int | None = None
+    # The steps that were sent.
+    steps: list[int | None] = field(default_factory=list)
+    # None until it is known with which one the answers end.
+    status: int | None = None
     comment: str = ""
 
     def write(self, event: evt.Event) -> None:
         requestor = event.assoc.requestor
+        milliseconds = int((time.monotonic() - self.started) * 1000)
         logger.info(
-            "C-FIND ae=%s peer=%s keys=%d unsupported=%d matches=%d status=%04X ms=%d%s",
-            _printable(requestor.ae_title),
+            "C-FIND ae=%s peer=%s keys=%d unsupported=%d matches=%d status=%s ms=%d%s",
+            associations.printable(requestor.ae_title),
             requestor.address,
             self.keys,
             self.unsupported,
-            self.sent,
-            self.status,
-            (time.monotonic() - self.started) * 1000,
+            len(self.steps),
+            "none" if self.status is None else f"{self.status:04X}",
+            milliseconds,
             f" comment={self.comment!r}" if self.comment else "",
         )
-
-
-def _printable(text: str) -> str:
-    """A peer's own words on one line of the log."""
-    return text.encode("unicode_escape").decode("ascii").replace(" ", "_")
+        JOURNAL.add(
+            Query(
+                association_id=associations.number(event.assoc),
+                at=self.at,
+                calling=associations.kept(requestor.ae_title.strip()),
+                address=access.plain_address(requestor.address),
+                identifier=self.identifier,
+                transfer_syntax=associations.kept(event.context.transfer_syntax),
+                keys=self.keys,
+                matches=self.matches,
+                sent=len(self.steps),
+                steps=self.steps[:MOST_STEPS],
+                status=self.status,
+                comment=self.comment,
+                milliseconds=milliseconds,
+            )
+        )
 
 
 def is_answering(association: object) -> bool:
@@ -186,12 +168,16 @@ def _answers(event: evt.Event, account: _Account) -> Iterator[tuple[int | Datase
     request = cast(C_FIND, event.request)
     if request.Identifier is None:
         raise Refusal(IDENTIFIER_DOES_NOT_MATCH, "the request has no Identifier")
+    account.identifier = request.Identifier.getvalue()[:_MOST_KEPT]
     implicit_vr = event.context.transfer_syntax == ImplicitVRLittleEndian
     elements = identifier.read(request.Identifier.getvalue(), implicit_vr=implicit_vr)
     account.keys = len(elements)
     query = plan.make(elements)
     account.unsupported = len(query.unsupported)
-    items, terms = _read(query, event.assoc.requestor.ae_title.strip())
+    requestor = event.assoc.requestor
+    call = Call(requestor.ae_title.strip(), requestor.address)
+    items, rules = _read(query, call, account)
+    account.matches = len(items)
     for item in items:
         if event.is_cancelled:
             account.status = CANCEL
@@ -200,9 +186,16 @@ def _answers(event: evt.Event, account: _Account) -> Iterator[tuple[int | Datase
         # A plain number: the elements of a status data set would stick to every later response.
         yield (
             query.pending,
-            response.identifier(query, item, implicit_vr=implicit_vr, character_set=terms),
+            response.identifier(
+                query,
+                item,
+                implicit_vr=implicit_vr,
+                character_set=rules.character_set,
+                alphabetic_only=rules.alphabetic_only,
+            ),
         )
-        account.sent += 1
+        account.steps.append(item.step)
+    account.status = SUCCESS
 
 
 def on_echo(event: evt.Event) -> int:
@@ -219,19 +212,9 @@ def on_extended_negotiation(event: evt.Event) -> dict[str, bytes]:
     }
 
 
-def on_accepted(event: evt.Event) -> None:
-    requestor = event.assoc.requestor
-    logger.info(
-        "association ae=%s called=%s peer=%s",
-        _printable(requestor.ae_title),
-        _printable(getattr(requestor.primitive, "called_ae_title", "")),
-        requestor.address,
-    )
-
-
 HANDLERS: list[tuple[evt.EventType, Callable[..., object]]] = [
     (evt.EVT_C_FIND, on_find),
     (evt.EVT_C_ECHO, on_echo),
     (evt.EVT_SOP_EXTENDED, on_extended_negotiation),
-    (evt.EVT_ACCEPTED, on_accepted),
+    *associations.HANDLERS,
 ]

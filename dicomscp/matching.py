@@ -26,6 +26,8 @@ class Item:
 
     values: Mapping[Attribute, tuple[Value, ...]]
     items: Mapping[Attribute, tuple[Item, ...]]
+    # The id of the step whose row this is; None of an item within.
+    step: int | None = None
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,44 @@ class AnyItem:
         return f"{self.attribute.name} has an item where {inner}"
 
 
-Condition = OneOf | Like | NameLike | NumberIs | Between | Interval | AnyItem
+@dataclass(frozen=True)
+class Unknown:
+    """No value is held, of what stands in rows of its own. No key asks for that: a rule does."""
+
+    attribute: Attribute
+
+    def matches(self, item: Item) -> bool:
+        return not item.values[self.attribute]
+
+    @property
+    def words(self) -> str:
+        return f"{self.attribute.name} is unknown"
+
+
+@dataclass(frozen=True)
+class Either:
+    """One of several conditions on one attribute, because a station's rules say so.
+
+    SQL decides each of them: none may be on a name, or on several values in one column.
+    """
+
+    conditions: tuple[OneOf | Like | Unknown, ...]
+    because: str = ""
+
+    @property
+    def attribute(self) -> Attribute:
+        return self.conditions[0].attribute
+
+    def matches(self, item: Item) -> bool:
+        return any(condition.matches(item) for condition in self.conditions)
+
+    @property
+    def words(self) -> str:
+        either = " or ".join(condition.words for condition in self.conditions)
+        return f"{either} ({self.because})" if self.because else either
+
+
+Condition = OneOf | Like | NameLike | NumberIs | Between | Interval | AnyItem | Unknown | Either
 
 
 def _range_in_words(low: object, high: object) -> str:

@@ -37,12 +37,15 @@ def identifier(
     *,
     implicit_vr: bool = False,
     character_set: CharacterSet | None = None,
+    alphabetic_only: bool = False,
 ) -> Dataset:
     """The Identifier that answers the plan for one row, to be written in little endian.
 
     Text stands as bytes of the answer's set: the given one, else the request's, wherever every
     character fits; else Unicode. Never a "?" for a character (B3.8).
     """
+    if alphabetic_only:
+        item = alphabetic(item)
     wanted = plan.character_set if character_set is None else character_set
     terms = fitting(plan.returns, item, wanted)
     dataset = _dataset(plan.returns, item, terms, implicit_vr)
@@ -51,6 +54,27 @@ def identifier(
     if said:
         dataset.SpecificCharacterSet = list(said) if len(said) > 1 else said[0]
     return dataset
+
+
+def alphabetic(item: Item) -> Item:
+    """The row for a console that knows no other component group of a name than the first (H27).
+
+    A name that has no alphabetic group stays as it is: without a name, nobody is recognised.
+    """
+    held = {
+        attribute: tuple(_first_group(str(name)) for name in several)
+        if attribute.vr == "PN"
+        else several
+        for attribute, several in item.values.items()
+    }
+    items = {
+        attribute: tuple(map(alphabetic, several)) for attribute, several in item.items.items()
+    }
+    return Item(held, items, item.step)
+
+
+def _first_group(name: str) -> str:
+    return name.partition("=")[0] or name
 
 
 def fitting(returns: Sequence[Return], item: Item, wanted: CharacterSet) -> CharacterSet:

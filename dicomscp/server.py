@@ -11,6 +11,7 @@ from pynetdicom import AE, _config
 from pynetdicom.sop_class import ModalityWorklistInformationFind, Verification
 
 from dicomscp import handlers
+from dicomscp.journal import JOURNAL
 from dicomscp.wire.server import WorklistServer
 
 # Neither deflated (a bomb of 400 kB inflates to 400 MB) nor big endian (retired).
@@ -67,6 +68,7 @@ class WorklistScp:
             target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True
         ).start()
         self._server = server
+        JOURNAL.start()
 
     def stop(self, *, drain: float = 0.0) -> None:
         """Accept nothing more; what runs may end within `drain` seconds; abort the rest."""
@@ -90,3 +92,4 @@ class WorklistScp:
         deadline = time.monotonic() + _ENDS_WITHIN
         for association in ending:
             association.join(max(0.0, deadline - time.monotonic()))
+        JOURNAL.stop()

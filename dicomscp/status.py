@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SUCCESS = 0x0000
+NOT_AUTHORISED = 0x0124
 PENDING = 0xFF00
 PENDING_WARNING = 0xFF01
 CANCEL = 0xFE00
@@ -19,6 +20,11 @@ CANNOT_DECODE = 0xC001
 # The statuses that we send, in the order of the table, with what they mean here.
 MEANINGS: dict[int, tuple[str, str]] = {
     SUCCESS: ("Success", "Matching is complete; also when nothing matched."),
+    NOT_AUTHORISED: (
+        "Refused: not authorised",
+        "The association was accepted, and its caller is none that may ask, or is so no longer "
+        "(PS3.7 Annex C).",
+    ),
     OUT_OF_RESOURCES: (
         "Refused: out of resources",
         "The worklist cannot be read now, or more steps match than the limit allows. "

@@ -35,7 +35,7 @@ from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 from pynetdicom.sop_class import ModalityWorklistInformationFind, Verification
 
-from dicomscp import find, handlers, plan, server
+from dicomscp import find, handlers, models, plan, server
 from dicomscp.server import WorklistScp
 from dicomscp.wire import client
 from tests import network, tools
@@ -569,18 +569,23 @@ def test_t28_an_error_comment_does_not_stick(assoc: Association) -> None:
 
 
 @contextmanager
-def database_down() -> Iterator[None]:
-    """The worklist's database cannot be had: closed on PostgreSQL, without its table on SQLite."""
+def database_down(
+    tables: tuple[str, ...] = ("worklist_scheduledprocedurestep",),
+) -> Iterator[None]:
+    """The worklist's database cannot be had: closed on PostgreSQL, without its tables on SQLite."""
     name = connection.settings_dict["NAME"]
     if connection.vendor == "sqlite":
-        table = "worklist_scheduledprocedurestep"
         away, back = (
-            f"ALTER TABLE {a} RENAME TO {b}" for a, b in ((table, "gone"), ("gone", table))
+            ";".join(
+                f"ALTER TABLE {old.format(table)} RENAME TO {new.format(table)}" for table in tables
+            )
+            for old, new in (("{}", "gone_{}"), ("gone_{}", "{}"))
         )
 
         def run(statement: str) -> None:
             with connection.cursor() as cursor:
-                cursor.execute(statement)
+                for one in statement.split(";"):
+                    cursor.execute(one)
     else:
         # Unlike a renaming, it does not need the last session to have gone.
         away, back = (
@@ -973,6 +978,18 @@ def test_runscp_serves_stops_on_sigterm_and_starts_again_on_its_port(runscp: Sta
 def signed_activity() -> list[str]:
     events = AuditEvent.objects.filter(actor="runscp").order_by("pk")
     return list(events.values_list("action", flat=True))
+
+
+def test_runscp_writes_what_the_journal_is_owed_before_it_ends(runscp: Start) -> None:
+    process = runscp("--port", "0")
+    port = first_line(process).partition("127.0.0.1:")[2].partition(",")[0]
+    with network.association(int(port), ImplicitVRLittleEndian) as assoc:
+        network.ask(assoc, query())
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=STOPS_WITHIN)
+    (asked,) = models.Query.objects.select_related("association")
+    assert asked.association is not None
+    assert asked.association.ended in (models.Ended.RELEASED, models.Ended.ABORTED)
 
 
 def test_runscp_refuses_a_port_that_is_taken(runscp: Start) -> None:

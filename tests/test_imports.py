@@ -23,11 +23,13 @@ PURE = (
     "dicomscp/status.py",
     "worklist/character_set.py",
     "dicomscp/conformance.py",
+    "dicomscp/doubts.py",
     "worklist/audit/codes.py",
     "worklist/audit/messages.py",
     "worklist/audit/parts.py",
 )
 SPEAKS_DICOM = (
+    "dicomscp/associations.py",
     "dicomscp/handlers.py",
     "dicomscp/server.py",
     "dicomscp/scu.py",
@@ -110,6 +112,7 @@ MAY_WRITE = {
     "worklist/once.py": "the one-time keys of forms: they say nothing of anyone",
     "worklist/delivery.py": "how far the trail was sent: it says nothing of anyone",
     "worklist/identifiers.py": "the counters behind our numbers: they say nothing of anyone",
+    "dicomscp/journal.py": "what machines said, in bulk: no person writes or purges a row of it",
     "worklist/management/commands/synthesize.py": "made-up rows in bulk, for measurements",
 }
 # What has a method of such a name and is no row: the name that stands before the dot.

@@ -109,3 +109,15 @@ def test_a_whole_sequence_has_its_type_1_and_2_and_what_has_a_value() -> None:
 def test_an_answer_is_never_empty() -> None:
     dataset = response.identifier(plan.make((Element(0x00091001, "UN", b""),)), row())
     assert dataset.SpecificCharacterSet == "ISO_IR 6"
+
+
+def test_of_a_name_an_old_console_gets_the_alphabetic_group_alone() -> None:
+    held = row({NAME: ("Yamada^Tarou=山田^太郎=やまだ^たろう",)})
+    query = asking("PatientName")
+    sent = walked(response.identifier(query, held, alphabetic_only=True), implicit_vr=True)
+    assert sent[NAME.tag].value == b"Yamada^Tarou"
+    assert 0x00080005 not in sent
+    # A name that has no such group is sent as it is: nobody is without a name.
+    alone = row({NAME: ("=山田^太郎",)})
+    sent = walked(response.identifier(query, alone, alphabetic_only=True), implicit_vr=True)
+    assert sent[NAME.tag].value.decode().rstrip() == "=山田^太郎"

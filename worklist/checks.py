@@ -14,6 +14,7 @@ from django.db import models
 from worklist import attributes, sheets, values
 from worklist.attributes import Attribute
 from worklist.models.fields import DicomText, FoldedName
+from worklist.models.stations import MOST_MATCHES
 
 # PS3.4 Table K.6-1: the required matching keys, and the return keys of type 1 and 2, at any level.
 REQUIRED_MATCHING_KEYS = frozenset(
@@ -33,8 +34,6 @@ _KIND_OF_COLUMN: dict[str, type[models.Field[Any, Any]]] = {
     "TM": models.TimeField,
     "US": models.IntegerField,
 }
-# What the database can bind in one statement, with room to spare.
-_MATCH_LIMIT_CEILING = 30_000
 
 
 @register()
@@ -134,11 +133,11 @@ def dicom_settings(
         faults.append(
             Error(f"AE_TITLE: {error}.", hint="1 to 16 ASCII characters.", id="worklist.E010")
         )
-    if not 1 <= settings.DICOM_MATCH_LIMIT <= _MATCH_LIMIT_CEILING:
+    if not 1 <= settings.DICOM_MATCH_LIMIT <= MOST_MATCHES:
         faults.append(
             Error(
                 f"DICOM_MATCH_LIMIT is {settings.DICOM_MATCH_LIMIT}.",
-                hint=f"1 to {_MATCH_LIMIT_CEILING}.",
+                hint=f"1 to {MOST_MATCHES}.",
                 id="worklist.E011",
             )
         )
@@ -149,6 +148,14 @@ def dicom_settings(
                     f"{name} is {getattr(settings, name)}.", hint="1 or more.", id="worklist.E012"
                 )
             )
+    if settings.DICOM_ACCESS not in ("known", "any"):
+        faults.append(
+            Error(
+                f"DICOM_ACCESS is {settings.DICOM_ACCESS!r}.",
+                hint="known: the stations that are set up. any: every caller.",
+                id="worklist.E014",
+            )
+        )
     if not 0 <= settings.DICOM_PORT <= 65535:
         faults.append(
             Error(f"DICOM_PORT is {settings.DICOM_PORT}.", hint="0 to 65535.", id="worklist.E013")

@@ -207,6 +207,8 @@ def own_environment(places: Places) -> dict[str, str]:
         "DEMO": "1",
         "AE_TITLE": AE_TITLE,
         "WEB_BIND": f"{places.web_host}:{places.web_port}",
+        # Whoever tries the demo calls by whatever name.
+        "DICOM_ACCESS": os.environ.get("DICOM_ACCESS", "any"),
         "DICOM_BIND": places.dicom_host,
         "DICOM_PORT": str(places.dicom_port),
     }

@@ -226,6 +226,10 @@ CSRF_FAILURE_VIEW = "worklist.views.errors.csrf_failure"
 AE_TITLE: str = env.str("AE_TITLE", default="WORKLIST")
 DICOM_BIND: str = env.str("DICOM_BIND", default="0.0.0.0")
 DICOM_PORT: int = env.int("DICOM_PORT", default=11112)
+# Who may call: "known" are the stations that are set up; "any" is everybody, in a test network.
+DICOM_ACCESS: str = env.str("DICOM_ACCESS", default="known")
+# Whether a peer must call us by our own AE title.
+DICOM_CHECK_CALLED_AE_TITLE: bool = env.bool("DICOM_CHECK_CALLED_AE_TITLE", default=False)
 DICOM_MAX_ASSOCIATIONS: int = env.int("DICOM_MAX_ASSOCIATIONS", default=100)
 # Matches in one answer; past it the query is refused (0xA700), since a list cut in silence hides
 # a patient.
@@ -243,6 +247,8 @@ AUDIT_SYSLOG_PORT: int = env.int("AUDIT_SYSLOG_PORT", default=6514)
 AUDIT_SYSLOG_CA: str = env.str("AUDIT_SYSLOG_CA", default="")
 AUDIT_SYSLOG_CERT: str = env.str("AUDIT_SYSLOG_CERT", default="")
 AUDIT_SYSLOG_KEY: str = env.str("AUDIT_SYSLOG_KEY", default="")
+# Days for which the journal of associations and queries is kept (`manage.py purge`).
+JOURNAL_DAYS: int = env.int("JOURNAL_DAYS", default=30)
 
 # --- patients -------------------------------------------------------------------------------------
 

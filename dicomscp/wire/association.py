@@ -7,8 +7,10 @@ reads while it has something to send nor waits for what it sends.
 from __future__ import annotations
 
 import queue
+from collections.abc import Callable
 from typing import Any
 
+from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
@@ -93,7 +95,14 @@ class _Dul(DULServiceProvider):
 
 
 class WorklistAssociation(Association):
-    """An association of which we are the acceptor."""
+    """An association of which we are the acceptor.
+
+    `account` is its handlers' own: what they keep from one event to the next. `at_end` is called
+    once, after the last event, when it is known how it ended.
+    """
+
+    account: Any = None
+    at_end: Callable[[WorklistAssociation], None] | None = None
 
     def __init__(self, ae: ApplicationEntity, mode: str) -> None:
         super().__init__(ae, mode)
@@ -102,3 +111,18 @@ class WorklistAssociation(Association):
         # Set anew, since they stand in the upper layer.
         self.acse_timeout = ae.acse_timeout
         self.network_timeout = ae.network_timeout
+
+    def run_reactor(self) -> None:
+        """The association from its request to its end, in its own thread."""
+        try:
+            super().run_reactor()
+        finally:
+            if self.at_end is not None:
+                self.at_end(self)
+
+    def reject(self, result: int, source: int, diagnostic: int) -> None:
+        """Answer with an A-ASSOCIATE-RJ (PS3.8 9.3.4), in the event that tells of the request."""
+        self.acse.send_reject(result, source, diagnostic)
+        evt.trigger(self, evt.EVT_REJECTED, {})
+        # It waits until the answer has left: without it the peer would see a dropped line.
+        self.kill()

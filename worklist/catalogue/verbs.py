@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from django.core.exceptions import ValidationError
 from django.db import models, transaction
+from django.utils.translation import gettext as _
 
 from worklist import values
 from worklist.audit import trail
@@ -14,11 +16,14 @@ from worklist.audit.trail import Actor, Snapshot
 from worklist.models import (
     ClosedDay,
     Code,
+    ModalityAlias,
     OpeningHours,
     OpeningTime,
     OrderSet,
     ProcedureType,
+    ShownStatus,
     Station,
+    StationTitle,
 )
 from worklist.models.versions import Versioned
 
@@ -60,9 +65,50 @@ _Row = TypeVar("_Row", bound=Versioned)
 Lists = Mapping[str, Sequence[models.Model]]
 
 
-def save_station(station: Station, *, seen: int | None, by: Actor) -> Station:
-    """Set a scanner up, or change one; `seen` is the version that the change began from."""
-    return _save(station, seen=seen, by=by)
+def save_station(
+    station: Station,
+    *,
+    titles: Sequence[str] | None = None,
+    modality_aliases: Sequence[tuple[str, str]] | None = None,
+    shown_statuses: Sequence[str] | None = None,
+    seen: int | None,
+    by: Actor,
+) -> Station:
+    """Set a scanner up, or change one; `seen` is the version that the change began from.
+
+    `titles` are its further AE titles, `modality_aliases` pairs of a modality that is asked for and
+    one that counts as it; what is None stays.
+    """
+    lists: dict[str, Sequence[models.Model]] = {}
+    if titles is not None:
+        lists["titles"] = _titles(station, titles)
+    if modality_aliases is not None:
+        pairs = sorted(set(modality_aliases))
+        lists["modality_aliases"] = [ModalityAlias(asked=asked, held=held) for asked, held in pairs]
+    if shown_statuses is not None:
+        statuses = sorted(set(shown_statuses))
+        lists["shown_statuses"] = [ShownStatus(status=status) for status in statuses]
+    for name, parts in lists.items():
+        for part in parts:
+            try:
+                part.clean_fields(exclude=["station"])
+            except ValidationError as error:
+                raise ValidationError({name: error.messages}) from None
+    if any(asked == held for asked, held in modality_aliases or ()):
+        raise ValidationError({"modality_aliases": _("These are two modalities.")})
+    return _save(station, seen=seen, by=by, lists=lists)
+
+
+def _titles(station: Station, titles: Sequence[str]) -> list[StationTitle]:
+    wanted = sorted({values.strip(title, "AE") for title in titles} - {station.ae_title, ""})
+    main = Station.objects.filter(ae_title__in=wanted).exclude(pk=station.pk)
+    further = StationTitle.objects.filter(ae_title__in=wanted).exclude(station=station.pk)
+    titles_of = main.values_list("ae_title", flat=True)
+    taken = sorted({*titles_of, *further.values_list("ae_title", flat=True)})
+    if taken:
+        told = _("Another scanner has this AE title: %(titles)s.")
+        raise ValidationError({"titles": told % {"titles": ", ".join(taken)}})
+    return [StationTitle(ae_title=title) for title in wanted]
 
 
 def save_opening_hours(

@@ -27,6 +27,7 @@ from worklist.models.orders import (
     StepStatus,
 )
 from worklist.models.people import Patient, PatientMerge, User
+from worklist.models.stations import ModalityAlias, Sees, ShownStatus, StationTitle
 from worklist.models.submissions import FormSubmission
 from worklist.models.walls import WallScreen
 
@@ -37,6 +38,7 @@ __all__ = [
     "Counter",
     "FormSubmission",
     "ImagingServiceRequest",
+    "ModalityAlias",
     "OpeningHours",
     "OpeningTime",
     "OrderSet",
@@ -47,7 +49,10 @@ __all__ = [
     "ProcedureTypeCode",
     "RequestedProcedure",
     "ScheduledProcedureStep",
+    "Sees",
+    "ShownStatus",
     "Station",
+    "StationTitle",
     "StepProtocolCode",
     "StepStation",
     "StepStatus",

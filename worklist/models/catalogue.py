@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
@@ -9,6 +10,7 @@ from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
 
 from worklist.models.fields import DicomText
+from worklist.models.stations import MOST_MATCHES, Networks, Sees, StationTitle
 from worklist.models.versions import Versioned
 
 
@@ -117,8 +119,14 @@ def character_sets() -> list[tuple[str, str]]:
     ]
 
 
+# A year: a window of hours that is longer is none.
+_MOST_HOURS = 366 * 24
+
+
 class Station(Versioned):
     """A scanner (or its console) that asks for its worklist under an AE title."""
+
+    parts = ("titles", "modality_aliases", "shown_statuses")
 
     ae_title = DicomText("ScheduledStationAETitle", single=True, blank=False, unique=True)
     name = DicomText("ScheduledStationName", single=True)
@@ -139,18 +147,85 @@ class Station(Versioned):
         verbose_name=_("opening hours"),
         help_text=_("none: always open"),
     )
+    # Who may call for it.
+    is_allowed = models.BooleanField(
+        _("may ask"), default=True, help_text=_("whether its calls are accepted")
+    )
+    networks = Networks(
+        _("addresses"),
+        max_length=512,
+        blank=True,
+        default="",
+        help_text=_("addresses and networks that it calls from; none: from anywhere"),
+    )
+    # What it is shown. As it is by default, nothing is hidden that its keys do not leave out.
+    sees = models.CharField(_("shown"), max_length=32, choices=Sees.choices, default=Sees.ALL)
+    calling_title_counts = models.BooleanField(
+        _("asks for itself"),
+        default=False,
+        help_text=_("a query that names no AE title is one for this scanner's own exams"),
+    )
+    hours_before = models.PositiveSmallIntegerField(
+        _("hours back"), null=True, blank=True, validators=(MaxValueValidator(_MOST_HOURS),)
+    )
+    hours_after = models.PositiveSmallIntegerField(
+        _("hours ahead"), null=True, blank=True, validators=(MaxValueValidator(_MOST_HOURS),)
+    )
+    keys_override_window = models.BooleanField(
+        _("patients are found outside the hours, too"),
+        default=True,
+        help_text=_("when it asks for a patient, an accession number or a procedure"),
+    )
+    match_limit = models.PositiveIntegerField(
+        _("most exams in one answer"),
+        null=True,
+        blank=True,
+        validators=(MinValueValidator(1), MaxValueValidator(MOST_MATCHES)),
+    )
+    alphabetic_only = models.BooleanField(
+        _("names in Latin letters only"),
+        default=False,
+        help_text=_("for old consoles: of a name, the alphabetic group alone is sent"),
+    )
 
     class Meta:
         ordering = ("ae_title",)
         constraints = (
             models.CheckConstraint(condition=~Q(ae_title=""), name="worklist_station_ae_title"),
+            models.CheckConstraint(
+                condition=Q(sees__in=Sees.values), name="worklist_station_sees_known"
+            ),
+            models.CheckConstraint(
+                # Of no modality, it would be shown nothing.
+                condition=~Q(sees=Sees.MODALITY) | ~Q(modality=""),
+                name="worklist_station_sees_modality",
+                violation_error_message=_("Say which modality the scanner is of."),
+            ),
+            models.CheckConstraint(
+                condition=Q(match_limit=None)
+                | Q(match_limit__gte=1, match_limit__lte=MOST_MATCHES),
+                name="worklist_station_match_limit",
+            ),
+            models.CheckConstraint(
+                condition=(Q(hours_before=None) | Q(hours_before__lte=_MOST_HOURS))
+                & (Q(hours_after=None) | Q(hours_after__lte=_MOST_HOURS)),
+                name="worklist_station_hours",
+            ),
         )
         permissions = (
             ("manage_stations", gettext_noop("Can set up scanners, opening hours and closed days")),
+            ("view_querylog", gettext_noop("Can see what scanners asked and were sent")),
         )
 
     def __str__(self) -> str:
         return f"{self.ae_title} {self.name}".strip()
+
+    def clean(self) -> None:
+        super().clean()
+        # The two columns are of two tables: what calls under both is the one that it is named.
+        others = StationTitle.objects.filter(ae_title=self.ae_title.strip())
+        if others.exclude(station=self.pk).exists():
+            raise ValidationError({"ae_title": gettext("Another scanner has this AE title.")})
 
     @property
     def friendly_name(self) -> str:

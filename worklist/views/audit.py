@@ -46,6 +46,7 @@ def subjects() -> dict[str, str]:
         "worklist.user": _("Account"),
         "worklist.wallscreen": _("Wall screen"),
         "auth.group": _("Role"),
+        "dicomscp.setupmode": _("Set-up mode"),
     }
 
 

@@ -14,10 +14,11 @@ from pydicom.datadict import dictionary_description, keyword_for_tag
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
-from dicomscp import find, plan, response, scope, stations, wl_files
+from dicomscp import asked, find, plan, response, scope, stations, wl_files
 from dicomscp.matching import AnyItem, Condition, Item, OneOf
 from dicomscp.plan import QueryPlan
-from worklist import attributes, character_set
+from dicomscp.scope import NO_RULES, Rules
+from worklist import attributes, character_set, clock
 from worklist.actor import actor
 from worklist.attributes import Attribute
 from worklist.audit import trail
@@ -29,6 +30,7 @@ SEE = ("worklist.view_scheduledprocedurestep", "worklist.view_patient")
 EXPORT = "worklist.export_exams"
 _STEP = wl_files.STEPS
 _STEP_ID = attributes.find(_STEP.keyword, "ScheduledProcedureStepID")
+_STATUS = attributes.find(_STEP.keyword, "ScheduledProcedureStepStatus")
 _STUDY = attributes.find("StudyInstanceUID")
 
 
@@ -47,13 +49,27 @@ class Line:
 
 @dataclass(frozen=True)
 class Seen:
-    """An exam as one of its scanners receives it. `is_listed`: on the scanner's list right now."""
+    """An exam as a scanner receives it, and what of the scanner's rules leaves it out now."""
 
     step: ScheduledProcedureStep
     item: Item
     station: Station | None
-    terms: CharacterSet
-    is_listed: bool
+    rules: Rules
+    hidden_by: tuple[Condition, ...]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is its status that leaves it out."""
+        return any(_STATUS in _attributes(condition) for condition in self.hidden_by)
+
+    def data_set(self, query: QueryPlan) -> Dataset:
+        """What the scanner is sent of it."""
+        return response.identifier(
+            query,
+            self.item,
+            character_set=self.rules.character_set,
+            alphabetic_only=self.rules.alphabetic_only,
+        )
 
     @property
     def patient(self) -> Patient:
@@ -63,11 +79,19 @@ class Seen:
 @require_safe
 @needs(*SEE)
 def data_set(request: HttpRequest, pk: int) -> HttpResponse:
-    """The data set, an element a line: part of the exam's page, or a page of its own."""
-    everything = plan.everything()
-    seen = _seen(pk, everything)
+    """The data set, an element a line: part of the exam's page, or a page of its own.
+
+    `station` is the number of a scanner, if it is another than the exam's first; with `as` "last",
+    it is sent no more than it asked for the last time.
+    """
+    station = _station(request.GET.get("station", ""))
+    query = plan.everything()
+    last = asked.last_of(station) if station and request.GET.get("as") == "last" else None
+    if last:
+        query = asked.plan_of(last)
+    seen = _seen(pk, query, station)
     trail.note("view", seen.patient, by=actor(request), details={"exam": pk, "as": "DICOM"})
-    dataset = response.identifier(everything, seen.item, character_set=seen.terms)
+    dataset = seen.data_set(query)
     data = {"seen": seen, "lines": list(lines(dataset)), "patient": seen.patient}
     is_part = request.headers.get("HX-Request") == "true"
     template = "dicom/_data_set.html" if is_part else "dicom/data_set.html"
@@ -82,7 +106,7 @@ def worklist_file(request: HttpRequest, pk: int) -> HttpResponse:
     """The data set as a worklist file, as export_wl writes it."""
     known = plan.everything_known()
     seen = _seen(pk, known)
-    dataset = response.identifier(known, seen.item, character_set=seen.terms)
+    dataset = seen.data_set(known)
     return _download(request, seen, wl_files.part10(dataset), "application/dicom", "wl")
 
 
@@ -107,8 +131,19 @@ def _download(
     return answer
 
 
-def _seen(pk: int, query: QueryPlan) -> Seen:
-    """The exam by the ways of a C-FIND: the same plan, rows and scope."""
+def _station(number: str) -> Station | None:
+    if not number:
+        return None
+    if not (number.isascii() and number.isdigit()):
+        raise Http404
+    return get_object_or_404(Station, pk=int(number))
+
+
+def _seen(pk: int, query: QueryPlan, station: Station | None = None) -> Seen:
+    """The exam by the ways of a C-FIND: the same plan, rows and rules.
+
+    It is seen as that scanner sees it, else as the first of its own.
+    """
     step = get_object_or_404(
         ScheduledProcedureStep.objects.select_related("requested_procedure__request__patient"),
         pk=pk,
@@ -117,19 +152,24 @@ def _seen(pk: int, query: QueryPlan) -> Seen:
         OneOf(_STUDY, (step.requested_procedure.study_instance_uid,)),
         AnyItem(_STEP, (OneOf(_STEP_ID, (step.step_id,)),)),
     )
-    items = find.rows(query, scope=this)
+    # Rules look at more than what is returned, and the exam is shown though a key leaves it out.
+    items = find.rows(plan.everything(), scope=this)
     if len(items) != 1:
         raise Http404
-    first = trail.ordered(step, "stations")[:1]
-    station = first[0] if first and isinstance(first[0], Station) else None
-    terms = stations.terms(station.character_set) if station else None
-    return Seen(
-        step,
-        items[0],
-        station,
-        character_set.DEFAULT if terms is None else terms,
-        all(condition.matches(items[0]) for condition in scope.conditions(query)),
-    )
+    if station is None:
+        first = trail.ordered(step, "stations")[:1]
+        station = first[0] if first and isinstance(first[0], Station) else None
+    rules = stations.of(station).rules if station else NO_RULES
+    scoped = scope.under(query, rules, now=clock.now())
+    conditions = (*scoped.plan.conditions, *scoped.conditions)
+    hidden_by = tuple(condition for condition in conditions if not condition.matches(items[0]))
+    return Seen(step, items[0], station, rules, hidden_by)
+
+
+def _attributes(condition: Condition) -> list[Attribute]:
+    """The attributes of the step that a rule is about."""
+    inner = condition.conditions if isinstance(condition, AnyItem) else ()
+    return [each.attribute for each in inner if hasattr(each, "attribute")]
 
 
 # --- an element a line ----------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.utils import timezone
 
+from dicomscp import journal
 from worklist import once
 
 
@@ -37,6 +38,7 @@ def _forget_sessions(before: dt.datetime) -> int:
 KEPT = (
     Kept("forms that were sent", 7, once.forget),
     Kept("sessions that have ended", 0, _forget_sessions),
+    Kept("associations and queries of scanners", settings.JOURNAL_DAYS, journal.forget),
 )
 
 

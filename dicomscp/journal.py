@@ -1,0 +1,190 @@
+"""The journal of associations and queries: written by one thread, without the answers' waiting.
+
+What cannot be written is dropped, counted and said once in the log; nothing here raises into an
+answer. What is old is purged here, too.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.db import connection, transaction
+
+from dicomscp.models import Association, Ended, Query
+
+logger = logging.getLogger(__name__)
+
+# What waits to be written: at most so many entries, and of their Identifiers so many bytes.
+_MOST_ENTRIES = 10_000
+_MOST_BYTES = 16 * 2**20
+# Seconds in which entries gather before they are written together, and those that a stop waits.
+_GATHERS = 0.2
+_STOPS_WITHIN = 5.0
+_BATCH = 200
+_PURGED_AT_ONCE = 5000
+
+
+@dataclass(frozen=True)
+class End:
+    """The end of an association that is in the journal."""
+
+    association: uuid.UUID
+    at: dt.datetime
+    how: Ended
+
+
+Entry = Association | Query | End
+
+
+class Journal:
+    """A bounded queue and the thread that empties it into the database."""
+
+    def __init__(self, *, most_entries: int = _MOST_ENTRIES, most_bytes: int = _MOST_BYTES) -> None:
+        self.dropped = 0
+        self._most_entries, self._most_bytes = most_entries, most_bytes
+        self._changed = threading.Condition()
+        self._waiting: list[Entry] = []
+        self._bytes = 0
+        # How many entries were taken in, and how many of them are dealt with.
+        self._taken = self._done = 0
+        self._users = 0
+        self._is_hurried = False
+        self._thread: threading.Thread | None = None
+        self._is_failing = False
+        # The associations whose rows are there, until they end.
+        self._stored: set[uuid.UUID] = set()
+
+    def start(self) -> None:
+        """Begin to write; each start is to be followed by a stop."""
+        with self._changed:
+            self._users += 1
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+                self._thread.start()
+
+    def stop(self) -> None:
+        """Write what waits, then end; a database that hangs is not waited for."""
+        with self._changed:
+            self._users -= 1
+            if self._users:
+                return
+            thread, self._thread = self._thread, None
+            self._changed.notify_all()
+        if thread is not None:
+            thread.join(_STOPS_WITHIN)
+
+    def add(self, entry: Entry) -> None:
+        """Have an entry written soon. Never waits and never raises; when full, it is dropped."""
+        size = len(entry.identifier) if isinstance(entry, Query) else 0
+        with self._changed:
+            if self._thread is None:
+                return
+            is_full = len(self._waiting) >= self._most_entries
+            # An end takes the place of nothing: there is one for each row that was taken.
+            if (is_full or self._bytes + size > self._most_bytes) and not isinstance(entry, End):
+                self.dropped += 1
+                return
+            self._waiting.append(entry)
+            self._bytes += size
+            self._taken += 1
+            self._changed.notify_all()
+
+    def flush(self, *, within: float = _STOPS_WITHIN) -> bool:
+        """Wait until what was added so far is dealt with; False when it takes longer."""
+        with self._changed:
+            self._is_hurried = True
+            self._changed.notify_all()
+            upto = self._taken
+            return self._changed.wait_for(lambda: self._done >= upto, within)
+
+    # --- the writer's thread ----------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while entries := self._gathered():
+            self._write(entries)
+            with self._changed:
+                self._done += len(entries)
+                self._changed.notify_all()
+
+    def _gathered(self) -> list[Entry]:
+        """What has come in; [] when it is over."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._is_over())
+            # Those that come one after the other are written together.
+            until = time.monotonic() + _GATHERS
+            self._changed.wait_for(
+                lambda: self._is_over() or self._is_hurried or len(self._waiting) >= _BATCH,
+                until - time.monotonic(),
+            )
+            entries, self._waiting = self._waiting, []
+            self._bytes = 0
+            self._is_hurried = False
+            return entries
+
+    def _is_over(self) -> bool:
+        return self._thread is not threading.current_thread()
+
+    def _write(self, entries: Sequence[Entry]) -> None:
+        try:
+            self._store(entries)
+        except Exception as error:  # whatever it is, the next entries may fare better
+            self.dropped += len(entries)
+            if not self._is_failing:
+                logger.error("the journal cannot be written: %s", type(error).__name__)
+            self._is_failing = True
+        else:
+            if self._is_failing:
+                logger.warning("the journal is written again; lost so far: %d", self.dropped)
+            self._is_failing = False
+        finally:
+            connection.close()
+
+    def _store(self, entries: Sequence[Entry]) -> None:
+        opened = {entry.pk: entry for entry in entries if isinstance(entry, Association)}
+        queries = [entry for entry in entries if isinstance(entry, Query)]
+        ended = []
+        for end in (entry for entry in entries if isinstance(entry, End)):
+            row = opened.get(end.association) or Association(pk=end.association)
+            row.closed, row.ended = end.at, end.how
+            if end.association not in opened:
+                ended.append(row)
+        for query in queries:
+            if query.association_id not in opened and query.association_id not in self._stored:
+                # Its row was dropped, or could not be written.
+                query.association = None
+        with transaction.atomic():
+            Association.objects.bulk_create(opened.values(), batch_size=_BATCH)
+            Query.objects.bulk_create(queries, batch_size=_BATCH)
+            Association.objects.bulk_update(ended, ["closed", "ended"], batch_size=_BATCH)
+        self._stored |= {row.pk for row in opened.values() if not row.ended}
+        self._stored -= {row.pk for row in ended}
+
+
+# The process's own.
+JOURNAL = Journal()
+
+
+def forget(before: dt.datetime) -> int:
+    """Delete what is older; answers how many rows that were.
+
+    An association goes when it is over, or as old as if it were.
+    """
+    queries = _delete(Query.objects.filter(at__lt=before))
+    return queries + _delete(Association.objects.filter(opened__lt=before, queries=None))
+
+
+def _delete(rows: object) -> int:
+    """Delete these a part at a time, so that nobody waits for long."""
+    count = 0
+    while True:
+        keys = list(rows.values_list("pk", flat=True)[:_PURGED_AT_ONCE])  # type: ignore[attr-defined]
+        if not keys:
+            return count
+        count += len(keys)
+        rows.model.objects.filter(pk__in=keys).delete()  # type: ignore[attr-defined]

@@ -1,0 +1,262 @@
+"""Who may call: the verdict, and what a peer sees of it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+from django.db import connection
+from django.utils import timezone
+from pydicom.dataset import Dataset
+from pynetdicom import AE
+from pynetdicom.association import Association
+from pynetdicom.sop_class import ModalityWorklistInformationFind, Verification
+
+from dicomscp import access
+from dicomscp.access import Call, Reason
+from dicomscp.models import SetUpMode
+from dicomscp.server import WorklistScp
+from dicomscp.wire import client
+from tests import tools
+from tests.cast import actor, station, step
+from tests.test_acceptance import database_down
+from worklist import catalogue
+from worklist.audit.models import AuditEvent
+from worklist.models import Station
+
+HERE = "127.0.0.1"
+WORKLIST = ModalityWorklistInformationFind
+
+
+@pytest.fixture(autouse=True)
+def known(settings: Any) -> None:
+    settings.DICOM_ACCESS = "known"
+
+
+def ct1(**more: Any) -> Station:
+    made = station()
+    for name, value in more.items():
+        setattr(made, name, value)
+    return catalogue.save_station(made, titles=["CT01"], seen=None, by=actor)
+
+
+# --- the verdict ----------------------------------------------------------------------------------
+
+
+def verdict(calling: str, address: str = HERE) -> Reason:
+    asked = access.on_request(Call(calling, address))
+    assert asked == access.on_query(Call(calling, address))
+    return asked.reason
+
+
+@pytest.mark.django_db
+def test_stations_may_call_by_each_of_their_titles_as_they_are_spelled() -> None:
+    ct1()
+    titles = {title: verdict(title) for title in ("CT1", "CT01", "ct1", "CT-01", "EVIL", "")}
+    known_ones = {title for title, reason in titles.items() if reason == Reason.KNOWN}
+    assert known_ones == {"CT1", "CT01"}
+    assert set(titles.values()) == {Reason.KNOWN, Reason.STRANGER}
+
+
+@pytest.mark.django_db
+def test_as_long_as_no_station_is_set_up_everybody_may_call() -> None:
+    assert verdict("EVIL") == Reason.NO_STATION
+    # One that may not ask is one that is set up: to switch the last one off opens no door.
+    ct1(is_allowed=False)
+    assert (verdict("EVIL"), verdict("CT1")) == (Reason.STRANGER, Reason.SWITCHED_OFF)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("networks", "address", "reason"),
+    [
+        ("", "192.0.2.7", Reason.KNOWN),
+        ("10.1.2.0/24, 10.9.9.9", "10.1.2.200", Reason.KNOWN),
+        ("10.1.2.0/24, 10.9.9.9", "10.9.9.9", Reason.KNOWN),
+        ("10.1.2.0/24, 10.9.9.9", "10.9.9.8", Reason.ADDRESS),
+        ("10.1.2.0/24", "::ffff:10.1.2.31", Reason.KNOWN),
+        ("fd00::/8", "fd00::1%eth0", Reason.KNOWN),
+        ("fd00::/8", "10.1.2.31", Reason.ADDRESS),
+        ("10.1.2.0/24", "", Reason.ADDRESS),
+    ],
+)
+def test_a_station_may_call_from_its_addresses(networks: str, address: str, reason: Reason) -> None:
+    ct1(networks=networks)
+    assert verdict("CT1", address) == reason
+
+
+@pytest.mark.django_db
+def test_set_up_mode_lets_strangers_in_and_ends_by_itself() -> None:
+    ct1(networks="10.1.2.0/24")
+    off = Station(ae_title="CT2", is_allowed=False)
+    catalogue.save_station(off, seen=None, by=actor)
+    mode = access.let_anybody_in(by=actor)
+    assert mode.ends - timezone.now() > dt.timedelta(hours=23, minutes=59)
+    assert (verdict("EVIL"), verdict("CT1")) == (Reason.SET_UP_MODE, Reason.SET_UP_MODE)
+    assert verdict("CT2") == Reason.SWITCHED_OFF
+    SetUpMode.objects.update(began=timezone.now() - SetUpMode.LASTS, ends=timezone.now())
+    assert access.set_up_mode() is None
+    assert verdict("EVIL") == Reason.STRANGER
+
+
+@pytest.mark.django_db
+def test_set_up_mode_is_switched_on_longer_and_off_and_signed() -> None:
+    first = access.let_anybody_in(by=actor)
+    assert access.let_anybody_in(by=actor).pk == first.pk
+    access.end_set_up_mode(by=actor)
+    assert access.set_up_mode() is None
+    signed = AuditEvent.objects.filter(model="dicomscp.setupmode").order_by("pk")
+    assert [(event.actor, event.action) for event in signed] == [
+        ("ines", "create"),
+        ("ines", "change"),
+        ("ines", "change"),
+    ]
+
+
+@pytest.mark.django_db
+def test_any_lets_everybody_in_and_each_station_keeps_its_rules(settings: Any) -> None:
+    ct1(sees="OWN", is_allowed=False)
+    settings.DICOM_ACCESS = "any"
+    assert (verdict_any("EVIL"), verdict_any("CT1")) == ("ALL", "OWN")
+
+
+def verdict_any(calling: str) -> str:
+    asked = access.on_query(Call(calling, HERE))
+    assert asked.reason == Reason.ANY
+    return asked.station.rules.sees if asked.station else "ALL"
+
+
+@pytest.mark.django_db
+def test_the_called_title_counts_where_it_is_checked_for_verification_too(settings: Any) -> None:
+    ct1()
+    call = Call("CT1", HERE, called="ARCHIVE", our_title="WORKLIST")
+    echo = Call("EVIL", HERE, called="ARCHIVE", our_title="WORKLIST", is_echo=True)
+    assert access.on_request(call).is_accepted
+    assert access.on_request(echo).reason == Reason.VERIFICATION
+    settings.DICOM_CHECK_CALLED_AE_TITLE = True
+    for each in (call, echo):
+        assert access.on_request(each).rejection == (1, 1, 7)
+
+
+def test_an_address_is_told_as_it_is_set_up() -> None:
+    told = {"10.1.2.31": "10.1.2.31", "::ffff:10.1.2.31": "10.1.2.31", "fe80::1%eth0": "fe80::1"}
+    assert {address: access.plain_address(address) for address in told} == told
+
+
+def test_every_reason_has_words() -> None:
+    assert all(reason.words for reason in Reason)
+
+
+def test_a_mistyped_access_is_told(settings: Any) -> None:
+    settings.DICOM_ACCESS = "anybody"
+    assert "worklist.E014" in [message.id for message in run_checks()]
+
+
+# --- over the network -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def scp(transactional_db: None) -> Iterator[WorklistScp]:
+    scp = WorklistScp(ae_title="WORKLIST", bind="127.0.0.1", port=0)
+    scp.start()
+    yield scp
+    scp.stop()
+
+
+def call(port: int, calling: str, *contexts: str, called: str = "WORKLIST") -> Association:
+    ae = AE(calling)
+    for context in contexts or (WORKLIST,):
+        ae.add_requested_context(context)
+    return ae.associate(HERE, port, ae_title=called, evt_handlers=client.HANDLERS)
+
+
+def ask(assoc: Association) -> list[Dataset]:
+    """The statuses of the answers to a query for everything."""
+    wanted = Dataset()
+    wanted.PatientID = ""
+    return [status for status, _ in assoc.send_c_find(wanted, WORKLIST)]
+
+
+def rejection(assoc: Association) -> tuple[Any, ...]:
+    answer: Any = assoc.acceptor.primitive
+    assert assoc.is_rejected
+    return answer.result, answer.result_source, answer.diagnostic, answer.reason_str
+
+
+def test_a_station_is_answered_and_a_stranger_rejected(scp: WorklistScp) -> None:
+    step(stations=[])
+    ct1()
+    for title in ("CT1", "CT01"):
+        assoc = call(scp.port, title)
+        assert [status.Status for status in ask(assoc)] == [0xFF00, 0]
+        assoc.release()
+    for calling in ("EVIL", "ct1"):
+        for contexts in ((WORKLIST,), (Verification, WORKLIST)):
+            told = rejection(call(scp.port, calling, *contexts))
+            assert told == (1, 1, 3, "Calling AE title not recognised")
+
+
+def test_verification_alone_is_everybodys(scp: WorklistScp) -> None:
+    ct1()
+    assoc = call(scp.port, "EVIL", Verification)
+    assert assoc.send_c_echo().Status == 0
+    assoc.release()
+
+
+def test_other_reasons_to_reject(scp: WorklistScp, settings: Any) -> None:
+    made = ct1(networks="10.1.2.0/24")
+    assert rejection(call(scp.port, "CT1"))[:3] == (1, 1, 3)
+    made.networks = "127.0.0.0/8"
+    catalogue.save_station(made, seen=None, by=actor)
+    settings.DICOM_CHECK_CALLED_AE_TITLE = True
+    assert rejection(call(scp.port, "CT1", called="ARCHIVE"))[:3] == (1, 1, 7)
+    call(scp.port, "CT1").release()
+    made.is_allowed = False
+    catalogue.save_station(made, seen=None, by=actor)
+    assert rejection(call(scp.port, "CT1"))[:3] == (1, 1, 3)
+
+
+def test_a_station_that_is_switched_off_is_refused_where_it_is_connected(scp: WorklistScp) -> None:
+    step(stations=[])
+    made = ct1()
+    assoc = call(scp.port, "CT1")
+    assert [status.Status for status in ask(assoc)] == [0xFF00, 0]
+    made.is_allowed = False
+    catalogue.save_station(made, seen=None, by=actor)
+    (refused,) = ask(assoc)
+    assert (refused.Status, refused.ErrorComment) == (0x0124, "Calling AE title not recognised")
+    assoc.release()
+
+
+def test_an_outage_does_not_look_like_a_stranger_and_opens_no_door(scp: WorklistScp) -> None:
+    step(stations=[])
+    ct1()
+    connection.close()
+    with database_down(tables=("worklist_station", "worklist_scheduledprocedurestep")):
+        friend, stranger = call(scp.port, "CT1"), call(scp.port, "EVIL")
+        for assoc in (friend, stranger):
+            (told,) = ask(assoc)
+            assert told.Status == 0xA700
+            assert told.ErrorComment == "Worklist database unavailable, retry later"
+    assert [status.Status for status in ask(friend)] == [0xFF00, 0]
+    assert [status.Status for status in ask(stranger)] == [0x0124]
+    friend.release()
+    stranger.release()
+
+
+@tools.needs("dcmtk")
+def test_dcmtk_says_why_it_was_rejected(scp: WorklistScp) -> None:
+    ct1()
+    program = tools.findscu()
+    assert program is not None
+    options = ("-v", "-W", "-aet", "EVIL", "-aec", "WORKLIST", "-k", "PatientName")
+    command = [str(program), *options, HERE, str(scp.port)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    said = run.stdout + run.stderr
+    assert run.returncode != 0
+    assert "Rejected Permanent" in said
+    assert "Calling AE Title Not Recognized" in said

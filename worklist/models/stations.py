@@ -1,0 +1,126 @@
+"""What is stored of a station's rules: who may call for it, and what it is shown.
+
+The rows here are parts of a Station. What the rules do is decided where stations are answered.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network, ip_network
+
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import F, Q
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from worklist.models.fields import DicomText
+
+# What the database can bind in one statement, with room to spare.
+MOST_MATCHES = 30_000
+
+
+class Sees(models.TextChoices):
+    """Which steps a station is shown, whatever it asks for."""
+
+    ALL = "ALL", _("every exam")
+    MODALITY = "MODALITY", _("all exams of its modality")
+    OWN_AND_UNASSIGNED = "OWN_AND_UNASSIGNED", _("its own exams, and those that name no scanner")
+    OWN = "OWN", _("its own exams")
+
+
+def read_networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """The networks of "10.1.2.0/24, 10.1.2.31"; a lone address is a network of one.
+
+    Raises ValidationError for what is none, and for an address that has bits of a host in it.
+    """
+    networks = []
+    for part in filter(None, (part.strip() for part in text.replace(";", ",").split(","))):
+        try:
+            networks.append(ip_network(part))
+        except ValueError:
+            raise ValidationError(
+                gettext(
+                    "“%(text)s” is neither an address nor a network: write 10.1.2.31 or "
+                    "10.1.2.0/24, with a comma between several."
+                ),
+                params={"text": part},
+            ) from None
+    return tuple(networks)
+
+
+class Networks(models.CharField):
+    """Addresses and networks, spelled alike; "" is anywhere."""
+
+    def clean(self, value: str, model_instance: models.Model | None) -> str:
+        networks = read_networks(value or "")
+        spelled = ", ".join(
+            str(each.network_address) if each.num_addresses == 1 else str(each) for each in networks
+        )
+        return super().clean(spelled, model_instance)
+
+
+class StationTitle(models.Model):
+    """A further AE title under which a station calls, or is named in what it asks."""
+
+    station = models.ForeignKey("worklist.Station", models.CASCADE, related_name="titles")
+    ae_title = DicomText("ScheduledStationAETitle", single=True, blank=False)
+
+    class Meta:
+        ordering = ("ae_title",)
+        verbose_name_plural = _("further AE titles")
+        constraints = (
+            models.UniqueConstraint(
+                fields=("ae_title",),
+                name="worklist_stationtitle_once",
+                violation_error_message=_("Another scanner has this AE title."),
+            ),
+            models.CheckConstraint(
+                condition=~Q(ae_title=""), name="worklist_stationtitle_is_given"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.ae_title
+
+
+class ModalityAlias(models.Model):
+    """A modality that counts as the one that a station asks for: CR asks, DX is held."""
+
+    station = models.ForeignKey("worklist.Station", models.CASCADE, related_name="modality_aliases")
+    asked = DicomText("Modality", blank=False)
+    held = DicomText("Modality", blank=False)
+
+    class Meta:
+        ordering = ("asked", "held")
+        verbose_name_plural = _("modalities that count as another")
+        constraints = (
+            models.UniqueConstraint(
+                fields=("station", "asked", "held"), name="worklist_modalityalias_once"
+            ),
+            models.CheckConstraint(
+                condition=~Q(asked="") & ~Q(held="") & ~Q(asked=F("held")),
+                name="worklist_modalityalias_is_another",
+                violation_error_message=_("These are two modalities."),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.asked}={self.held}"
+
+
+class ShownStatus(models.Model):
+    """A status whose steps a station is shown; without any, those that are usual."""
+
+    station = models.ForeignKey("worklist.Station", models.CASCADE, related_name="shown_statuses")
+    status = DicomText("ScheduledProcedureStepStatus", blank=False)
+
+    class Meta:
+        ordering = ("status",)
+        verbose_name_plural = _("statuses shown")
+        constraints = (
+            models.UniqueConstraint(fields=("station", "status"), name="worklist_shownstatus_once"),
+            models.CheckConstraint(condition=~Q(status=""), name="worklist_shownstatus_is_given"),
+        )
+
+    def __str__(self) -> str:
+        return self.status
