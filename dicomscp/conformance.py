@@ -167,6 +167,8 @@ than ours, where that is checked, the reason is 7. Exceptions:
 - as long as no station is set up at all, and with `DICOM_ACCESS=any`, every caller is accepted;
 - in set-up mode, which ends by itself after 24 hours, so are callers that are not set up, and those
   of other addresses;
+- a station to which TLS certificates are bound is accepted when it shows one of them, in set-up mode
+  too, and a certificate that is bound is accepted of no other station that is set up;
 - when the database is unavailable, the association is accepted, and its queries are refused with
   0xA700.
 
@@ -318,6 +320,9 @@ TCP/IP, IPv4 or IPv6 as the address says. Address, port and AE title are set by 
 | --- | --- |
 | `DICOM_BIND` | 0.0.0.0 |
 | `DICOM_PORT` | 11112 |
+| `DICOM_TLS_PORT` | 0: none; 2762 is the registered port |
+| `DICOM_TLS_CERT`, `DICOM_TLS_KEY`, `DICOM_TLS_CA` | none |
+| `DICOM_TLS_CLIENT` | required |
 | `AE_TITLE` | WORKLIST |
 | `DICOM_ACCESS` | known |
 | `DICOM_CHECK_CALLED_AE_TITLE` | 0 |
@@ -347,9 +352,27 @@ clocks, and are returned as they are stored.
 
 ## 7 Security
 
-No security profile is claimed. Associations are neither encrypted nor authenticated by the
-broker, and an AE title is no secret (section 3.2.1): its port belongs on a network of the
-modalities alone, or behind a tunnel. A journal in the database keeps each association and each
+The **BCP 195 RFC 8996, 9325 TLS Secure Transport Connection Profile** (PS3.15 B.12) is supported on
+a port of its own, `DICOM_TLS_PORT`; TLS is never negotiated on the port without.
+
+| Subject | Value |
+| --- | --- |
+| Versions | TLS 1.3, preferred, and TLS 1.2 |
+| Suites of TLS 1.3 | TLS_AES_256_GCM_SHA384, TLS_CHACHA20_POLY1305_SHA256, TLS_AES_128_GCM_SHA256 |
+| Suites of TLS 1.2 | ECDHE with RSA or ECDSA, and AES-GCM or ChaCha20-Poly1305 |
+| Keys | RSA of 2048 bits or more, elliptic curves; no SHA-1 |
+| Compression, renegotiation, resumption | none |
+| Certificates of peers | required, optional or not asked for (`DICOM_TLS_CLIENT`) |
+| Validation | path to an authority of `DICOM_TLS_CA`, and validity; revocation is not checked |
+| Binding to an AE title | by SHA-256 fingerprint, where a site sets it (section 3.2.1) |
+| Handshake | within 5 s, else the connection is closed |
+| Integrity check fails | the connection is closed (A-P-ABORT, reason not specified) |
+
+As SCU, for the operator's commands, the same versions and suites are offered.
+
+On the port without TLS, associations are neither encrypted nor authenticated by the broker, and an
+AE title is no secret (section 3.2.1): the port belongs on a network of the modalities alone, or
+behind a tunnel. A journal in the database keeps each association and each
 C-FIND request with the numbers of the steps that were sent, for 30 days (`JOURNAL_DAYS`). The log
 tells of each association and query the AE titles, the address, counts and the status, and nothing
 of a patient.

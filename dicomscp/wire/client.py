@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import Any, cast
 
 from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.events import Event
+
+from dicomscp.wire.tls import close
 
 
 class Checkpoint:
@@ -46,5 +49,15 @@ def _hold_back(event: Event) -> None:
     event.assoc._reactor_checkpoint = cast(Any, Checkpoint(event.assoc))
 
 
+def _close_for_sure(event: Event) -> None:
+    """When the peer has hung up first, the library forgets to close the socket."""
+    wrapped = event.assoc.dul.socket
+    if wrapped is not None and wrapped.socket is not None:
+        wrapped._shutdown_socket = partial(close, wrapped.socket)  # type: ignore[method-assign]
+
+
 # To be bound to each association that is asked for.
-HANDLERS: list[evt.EventHandlerType] = [(evt.EVT_CONN_OPEN, _hold_back)]
+HANDLERS: list[evt.EventHandlerType] = [
+    (evt.EVT_CONN_OPEN, _hold_back),
+    (evt.EVT_CONN_OPEN, _close_for_sure),
+]

@@ -10,7 +10,7 @@ from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
 
 from worklist.models.fields import DicomText
-from worklist.models.stations import Networks, Sees, StationTitle
+from worklist.models.stations import Fingerprints, Networks, Sees, StationTitle
 from worklist.models.versions import Versioned
 
 
@@ -157,6 +157,16 @@ class Station(Versioned):
         blank=True,
         default="",
         help_text=_("addresses and networks that it calls from; none: from anywhere"),
+    )
+    certificates = Fingerprints(
+        _("certificates"),
+        max_length=512,
+        blank=True,
+        default="",
+        help_text=_(
+            "SHA-256 fingerprints of its TLS certificates; with any, it is answered only when it "
+            "shows one of them"
+        ),
     )
     # What it is shown. As it is by default, nothing is hidden that its keys do not leave out.
     sees = models.CharField(_("shown"), max_length=32, choices=Sees.choices, default=Sees.ALL)

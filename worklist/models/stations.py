@@ -5,6 +5,7 @@ The rows here are parts of a Station. What the rules do is decided where station
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from django.core.exceptions import ValidationError
@@ -54,6 +55,29 @@ class Networks(models.CharField):
             str(each.network_address) if each.num_addresses == 1 else str(each) for each in networks
         )
         return super().clean(spelled, model_instance)
+
+
+class Fingerprints(models.CharField):
+    """SHA-256 fingerprints with a space between, in hexadecimal, as they may be typed or pasted."""
+
+    def clean(self, value: str, model_instance: models.Model | None) -> str:
+        # What openssl writes before it.
+        bare = re.sub(r"sha-?256 fingerprint\s*=", " ", value or "", flags=re.IGNORECASE)
+        found = [_fingerprint(part) for part in re.split(r"[\s,;]+", bare) if part]
+        return super().clean(" ".join(dict.fromkeys(found)), model_instance)
+
+
+def _fingerprint(text: str) -> str:
+    digits = text.replace(":", "").lower()
+    if not re.fullmatch("[0-9a-f]{64}", digits):
+        raise ValidationError(
+            gettext(
+                "“%(text)s” is not a SHA-256 fingerprint: 64 hexadecimal digits, as “openssl x509 "
+                "-fingerprint -sha256” prints them."
+            ),
+            params={"text": text},
+        )
+    return digits
 
 
 class StationTitle(models.Model):
