@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +66,23 @@ def rules(ae_title: str) -> Rules:
     """The rules of the station that calls under this AE title; of a stranger, none."""
     station = known(ae_title)
     return station.rules if station else NO_RULES
+
+
+def rules_of(
+    station: Station,
+    *,
+    titles: Sequence[str],
+    aliases: Sequence[tuple[str, str]],
+    statuses: Sequence[str],
+) -> Rules:
+    """The rules of a station with these parts, stored or not."""
+    return Rules(
+        titles=tuple(sorted(titles)),
+        aliases=tuple(sorted(aliases)),
+        statuses=tuple(sorted(statuses)) or OPEN_STATUSES,
+        character_set=terms(station.character_set),
+        **{name: getattr(station, name) for name in _SAME},
+    )
 
 
 def terms(stored: str) -> CharacterSet | None:

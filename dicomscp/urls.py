@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from django.urls import path
 
-from dicomscp import views
+from dicomscp.views import data_set, mode, queries, shown
 
 urlpatterns = [
-    path("exams/<int:pk>/dicom/", views.data_set, name="exam-dicom"),
-    path("exams/<int:pk>/dicom.wl", views.worklist_file, name="exam-dicom-wl"),
-    path("exams/<int:pk>/dicom.json", views.json_file, name="exam-dicom-json"),
+    path("exams/<int:pk>/dicom/", data_set.data_set, name="exam-dicom"),
+    path("exams/<int:pk>/dicom.wl", data_set.worklist_file, name="exam-dicom-wl"),
+    path("exams/<int:pk>/dicom.json", data_set.json_file, name="exam-dicom-json"),
+    path("queries/", queries.queries, name="queries"),
+    path("queries/<int:pk>/", queries.query, name="query"),
+    path("setup/scanners/<int:pk>/list/", shown.shown, name="setup-scanner-shown"),
+    path("setup/scanners/<int:pk>/list/now/", shown.shown_now, name="setup-scanner-shown-now"),
+    path("setup/scanners/mode/", mode.switch, name="setup-mode"),
 ]

@@ -12,8 +12,8 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from dicomscp import views
 from dicomscp.server import WorklistScp
+from dicomscp.views import data_set as views
 from tests import network
 from tests.cast import YAMADA, actor, code, station, step
 from tests.strategies import Key, Query

@@ -23,6 +23,7 @@ PURE = (
     "dicomscp/status.py",
     "worklist/character_set.py",
     "dicomscp/conformance.py",
+    "dicomscp/doubts.py",
 )
 SPEAKS_DICOM = (
     "dicomscp/associations.py",

@@ -16,7 +16,9 @@ from django.contrib.auth.models import Group
 from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
+from django.utils import timezone
 
+from dicomscp.models import Query
 from tests.cast import DAY, actor, book, patient, station
 from worklist import roles
 from worklist.audit import trail
@@ -31,6 +33,7 @@ SEE = "worklist.view_scheduledprocedurestep"
 EXPORT = "worklist.export_exams"
 BOOK = "worklist.schedule_exam"
 PATIENTS = "worklist.view_patient"
+QUERIES = "worklist.view_querylog"
 
 # What each address asks for, by its name; (): being signed in.
 NEEDS: dict[str, tuple[str, ...]] = {
@@ -71,6 +74,11 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "setup-scanners": (STATIONS,),
     "setup-scanner-new": (STATIONS,),
     "setup-scanner": (STATIONS,),
+    "queries": (QUERIES, PATIENTS),
+    "query": (QUERIES, PATIENTS),
+    "setup-mode": (STATIONS,),
+    "setup-scanner-shown": (STATIONS, SEE, PATIENTS),
+    "setup-scanner-shown-now": (STATIONS, SEE, PATIENTS),
     "setup-hours": (STATIONS,),
     "setup-hours-new": (STATIONS,),
     "setup-hours-edit": (STATIONS,),
@@ -175,8 +183,10 @@ def rows() -> dict[str, int]:
     for row in (hours, kind, order_set, closed):
         trail.save(row, by=actor)
     step = book(anna := patient(), stations=[ct1 := station()])
+    asked = Query.objects.create(at=timezone.now(), keys=0, sent=0, milliseconds=0, identifier=b"")
     return {
         "exams/": step.pk,
+        "queries/": asked.pk,
         "patients/": anna.pk,
         "setup/scanners/": ct1.pk,
         "setup/hours/": hours.pk,

@@ -33,8 +33,9 @@ _TECHNOLOGIST = (
     "set_status",
     "view_station",
     "view_proceduretype",
+    "view_querylog",
 )
-_SUPERVISOR = (*_CLERK, "step_back_status", "override_conflict", "merge_patients")
+_SUPERVISOR = (*_CLERK, "view_querylog", "step_back_status", "override_conflict", "merge_patients")
 _SET_UP = ("manage_stations", "manage_catalogue")
 # Whoever sets the product up needs the rows behind every page of the administration, too.
 _EVERYTHING = "*"

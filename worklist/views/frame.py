@@ -42,6 +42,7 @@ NAVIGATION: tuple[Place, ...] = (
         "worklist.manage_catalogue",
         also=("setup-procedure", "setup-import", "setup-order-set"),
     ),
+    Place("queries", _("Queries"), "worklist.view_querylog", also=("query",)),
     Place("audit", _("Audit trail"), "audit.view_auditevent"),
 )
 

@@ -42,8 +42,9 @@ class ScannerForm(SetupForm):
             "ae_title",
             "modality",
             "location",
-            "character_set",
+            "networks",
             "opening_hours",
+            "is_allowed",
             "is_active",
         )
         labels = {
@@ -51,8 +52,9 @@ class ScannerForm(SetupForm):
             "ae_title": gettext_lazy("AE title"),
             "modality": gettext_lazy("Modality"),
             "location": gettext_lazy("Location"),
-            "character_set": gettext_lazy("Character set"),
+            "networks": gettext_lazy("Addresses"),
             "opening_hours": gettext_lazy("Opening hours"),
+            "is_allowed": gettext_lazy("May ask: its calls are answered"),
             "is_active": gettext_lazy("In use: exams can be booked on it"),
         }
         help_texts = {
@@ -62,12 +64,23 @@ class ScannerForm(SetupForm):
                 "and small letters count"
             ),
             "location": gettext_lazy("The room, as scanners receive it"),
-            "character_set": gettext_lazy("Leave it unless the scanner shows names wrongly"),
+            "networks": gettext_lazy(
+                "Where it calls from, if you wish to check that: 10.1.2.31 or 10.1.2.0/24, with a "
+                "comma between several. Empty: from anywhere"
+            ),
             "opening_hours": "",
+            "is_allowed": "",
             "is_active": "",
         }
 
     modality = forms.ChoiceField(required=False, label=gettext_lazy("Modality"))
+    titles = forms.CharField(
+        required=False,
+        label=gettext_lazy("Further AE titles"),
+        help_text=gettext_lazy("Others under which it calls or books, one a line"),
+        widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
+    )
+    list_labels = {"titles": gettext_lazy("Further AE titles")}
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -78,7 +91,13 @@ class ScannerForm(SetupForm):
         hours = self.fields["opening_hours"]
         assert isinstance(hours, forms.ModelChoiceField)
         hours.empty_label = _("Always open")
+        if self.instance.pk is not None:
+            self.initial["titles"] = "\n".join(map(str, self.instance.titles.all()))
         self.was_active = self.instance.pk is not None and self.instance.is_active
+
+    def clean_titles(self) -> list[str]:
+        lines = (line.strip() for line in self.cleaned_data["titles"].splitlines())
+        return [line for line in lines if line]
 
     def warnings(self) -> list[str]:
         if not self.was_active or self.cleaned_data["is_active"]:
@@ -114,11 +133,15 @@ def scanner(request: HttpRequest, pk: int | None = None) -> HttpResponse:
     """One scanner, or a new one."""
     station = get_object_or_404(Station, pk=pk) if pk else Station()
     title = station.friendly_name if pk else _("New scanner")
-    form = ScannerForm(request.POST or None, instance=station)
+    # A caller that is not set up yet comes with what is known of it.
+    known = {} if pk else {name: request.GET.get(name, "") for name in ("ae_title", "networks")}
+    form = ScannerForm(request.POST or None, instance=station, initial=known)
     return edit(
         request,
         form,
-        lambda seen: catalogue.save_station(form.instance, seen=seen, by=actor(request)),
+        lambda seen: catalogue.save_station(
+            form.instance, titles=form.cleaned_data["titles"], seen=seen, by=actor(request)
+        ),
         Page("setup/scanner.html", "setup-scanners", title),
         open_exams=open_exams([station]).get(station.pk, 0) if pk else 0,
         station=station,

@@ -14,7 +14,7 @@ from pydicom.datadict import dictionary_description, keyword_for_tag
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
-from dicomscp import find, plan, response, scope, stations, wl_files
+from dicomscp import asked, find, plan, response, scope, stations, wl_files
 from dicomscp.matching import AnyItem, Condition, Item, OneOf
 from dicomscp.plan import QueryPlan
 from dicomscp.scope import NO_RULES, Rules
@@ -64,11 +64,10 @@ class Seen:
 
     def data_set(self, query: QueryPlan) -> Dataset:
         """What the scanner is sent of it."""
-        terms = self.rules.character_set
         return response.identifier(
             query,
             self.item,
-            character_set=character_set.DEFAULT if terms is None else terms,
+            character_set=self.rules.character_set,
             alphabetic_only=self.rules.alphabetic_only,
         )
 
@@ -80,11 +79,19 @@ class Seen:
 @require_safe
 @needs(*SEE)
 def data_set(request: HttpRequest, pk: int) -> HttpResponse:
-    """The data set, an element a line: part of the exam's page, or a page of its own."""
-    everything = plan.everything()
-    seen = _seen(pk, everything, request.GET.get("station", ""))
+    """The data set, an element a line: part of the exam's page, or a page of its own.
+
+    `station` is the number of a scanner, if it is another than the exam's first; with `as` "last",
+    it is sent no more than it asked for the last time.
+    """
+    station = _station(request.GET.get("station", ""))
+    query = plan.everything()
+    last = asked.last_of(station) if station and request.GET.get("as") == "last" else None
+    if last:
+        query = asked.plan_of(last)
+    seen = _seen(pk, query, station)
     trail.note("view", seen.patient, by=actor(request), details={"exam": pk, "as": "DICOM"})
-    dataset = seen.data_set(everything)
+    dataset = seen.data_set(query)
     data = {"seen": seen, "lines": list(lines(dataset)), "patient": seen.patient}
     is_part = request.headers.get("HX-Request") == "true"
     template = "dicom/_data_set.html" if is_part else "dicom/data_set.html"
@@ -124,7 +131,15 @@ def _download(
     return answer
 
 
-def _seen(pk: int, query: QueryPlan, station_pk: str = "") -> Seen:
+def _station(number: str) -> Station | None:
+    if not number:
+        return None
+    if not (number.isascii() and number.isdigit()):
+        raise Http404
+    return get_object_or_404(Station, pk=int(number))
+
+
+def _seen(pk: int, query: QueryPlan, station: Station | None = None) -> Seen:
     """The exam by the ways of a C-FIND: the same plan, rows and rules.
 
     It is seen as that scanner sees it, else as the first of its own.
@@ -137,18 +152,16 @@ def _seen(pk: int, query: QueryPlan, station_pk: str = "") -> Seen:
         OneOf(_STUDY, (step.requested_procedure.study_instance_uid,)),
         AnyItem(_STEP, (OneOf(_STEP_ID, (step.step_id,)),)),
     )
-    items = find.rows(query, scope=this)
+    # Rules look at more than what is returned, and the exam is shown though a key leaves it out.
+    items = find.rows(plan.everything(), scope=this)
     if len(items) != 1:
         raise Http404
-    if station_pk:
-        if not (station_pk.isascii() and station_pk.isdigit()):
-            raise Http404
-        station: Station | None = get_object_or_404(Station, pk=int(station_pk))
-    else:
+    if station is None:
         first = trail.ordered(step, "stations")[:1]
         station = first[0] if first and isinstance(first[0], Station) else None
     rules = stations.of(station).rules if station else NO_RULES
-    conditions = scope.under(query, rules, now=clock.now()).conditions
+    scoped = scope.under(query, rules, now=clock.now())
+    conditions = (*scoped.plan.conditions, *scoped.conditions)
     hidden_by = tuple(condition for condition in conditions if not condition.matches(items[0]))
     return Seen(step, items[0], station, rules, hidden_by)
 

@@ -1,0 +1,59 @@
+"""Who called of late and is not set up, or was refused although it is: as the journal has it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+from django.db.models import BooleanField, Count, Exists, ExpressionWrapper, Max, OuterRef, Q
+
+from dicomscp.access import Reason
+from dicomscp.models import Association
+from worklist.models import Station, StationTitle
+
+_MOST = 50
+
+
+@dataclass(frozen=True)
+class Caller:
+    """An AE title at an address: how often it called, last when, and what became of it."""
+
+    calling: str
+    address: str
+    reason: Reason
+    is_set_up: bool
+    last: dt.datetime
+    times: int
+
+    @property
+    def is_accepted(self) -> bool:
+        return self.reason in _LET_IN
+
+
+# Callers that are not set up are let in for these.
+_LET_IN = (Reason.ANY, Reason.NO_STATION, Reason.SET_UP_MODE, Reason.UNDECIDED, Reason.VERIFICATION)
+
+
+def to_look_at() -> list[Caller]:
+    """The callers that somebody should look at, the last one first; one statement."""
+    first = Station.objects.filter(ae_title=OuterRef("calling"))
+    further = StationTitle.objects.filter(ae_title=OuterRef("calling"))
+    is_set_up = ExpressionWrapper(Exists(first) | Exists(further), output_field=BooleanField())
+    rows = (
+        Association.objects.annotate(is_set_up=is_set_up)
+        .filter(Q(is_set_up=False) | Q(is_accepted=False))
+        .values("calling", "address", "reason", "is_set_up")
+        .annotate(last=Max("opened"), times=Count("pk"))
+        .order_by("-last", "calling")
+    )
+    return [
+        Caller(
+            row["calling"],
+            row["address"],
+            Reason(row["reason"]),
+            row["is_set_up"],
+            row["last"],
+            row["times"],
+        )
+        for row in rows[:_MOST]
+    ]
