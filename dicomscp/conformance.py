@@ -161,14 +161,14 @@ query: what is committed is what the next query sees. The commands `manage.py ec
 **Who may call.** An association whose calling AE title is that of no station that is set up, of one
 that may not ask, or of one that calls from other addresses than are set for it, is rejected: result
 1 (permanent), source 1, reason 3 (calling AE title not recognised). With another called AE title
-than ours, where that is checked, the reason is 7. Exceptions:
+than ours, where that is checked, the reason is 7. Rejected with reason 3 is also, in set-up mode
+too, a station that shows none of the TLS certificates that are bound to it, or one that is bound to
+another station alone. Exceptions:
 
 - an association that asks for Verification alone is accepted from every caller;
 - as long as no station is set up at all, and with `DICOM_ACCESS=any`, every caller is accepted;
 - in set-up mode, which ends by itself after 24 hours, so are callers that are not set up, and those
   of other addresses;
-- a station to which TLS certificates are bound is accepted when it shows one of them, in set-up mode
-  too, and a certificate that is bound is accepted of no other station that is set up;
 - when the database is unavailable, the association is accepted, and its queries are refused with
   0xA700.
 
