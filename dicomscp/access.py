@@ -203,13 +203,22 @@ def _is_within(address: str, networks: str) -> bool:
     if not networks:
         return True
     try:
-        # The address of a link may name its interface: fe80::1%eth0.
-        found = ipaddress.ip_address(address.partition("%")[0])
+        found = ipaddress.ip_address(plain_address(address))
     except ValueError:
         return False
-    # What comes by IPv4 to a socket of IPv6 is the same machine.
-    found = getattr(found, "ipv4_mapped", None) or found
     return any(found in network for network in read_networks(networks))
+
+
+def plain_address(address: str) -> str:
+    """An address as people set it up: without its interface, and of IPv4 what came by IPv4."""
+    # The address of a link names its interface: fe80::1%eth0.
+    plain = address.partition("%")[0]
+    try:
+        # What comes by IPv4 to a socket of IPv6 is the same machine.
+        mapped = getattr(ipaddress.ip_address(plain), "ipv4_mapped", None)
+    except ValueError:
+        return plain
+    return str(mapped or plain)
 
 
 # --- set-up mode ----------------------------------------------------------------------------------

@@ -126,7 +126,7 @@ def _call(event: evt.Event) -> Call:
     asked = {each.abstract_syntax for each in request.presentation_context_definition_list}
     return Call(
         calling=(request.calling_ae_title or "").strip(),
-        address=event.assoc.requestor.address,
+        address=access.plain_address(event.assoc.requestor.address),
         called=(request.called_ae_title or "").strip(),
         our_title=event.assoc.acceptor.ae_title.strip(),
         is_echo=asked == {Verification},

@@ -30,8 +30,8 @@ class Caller:
         return self.reason in _LET_IN
 
 
-# Callers that are not set up are let in for these.
-_LET_IN = (Reason.ANY, Reason.NO_STATION, Reason.SET_UP_MODE, Reason.UNDECIDED, Reason.VERIFICATION)
+# Callers that are not set up are let in for these; C-ECHO is not asking for a list.
+_LET_IN = (Reason.ANY, Reason.NO_STATION, Reason.SET_UP_MODE, Reason.UNDECIDED)
 
 
 def to_look_at() -> list[Caller]:
@@ -40,7 +40,9 @@ def to_look_at() -> list[Caller]:
     further = StationTitle.objects.filter(ae_title=OuterRef("calling"))
     is_set_up = ExpressionWrapper(Exists(first) | Exists(further), output_field=BooleanField())
     rows = (
-        Association.objects.annotate(is_set_up=is_set_up)
+        # As an index has it.
+        Association.objects.filter(~Q(reason__in=["known", "verification"]))
+        .annotate(is_set_up=is_set_up)
         .filter(Q(is_set_up=False) | Q(is_accepted=False))
         .values("calling", "address", "reason", "is_set_up")
         .annotate(last=Max("opened"), times=Count("pk"))

@@ -172,6 +172,8 @@ another station alone. Exceptions:
 - when the database is unavailable, the association is accepted, and its queries are refused with
   0xA700.
 
+A caller that is let in and is not set up is shown the steps of all stations (section 3.4.1).
+
 Each query is decided anew: one of a caller that may not ask any more is refused with 0x0124.
 
 The broker starts associations only for the operator's commands, one SOP Class each. It releases

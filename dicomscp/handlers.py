@@ -110,7 +110,7 @@ class _Account:
                 association_id=associations.number(event.assoc),
                 at=self.at,
                 calling=associations.kept(requestor.ae_title.strip()),
-                address=requestor.address,
+                address=access.plain_address(requestor.address),
                 identifier=self.identifier,
                 transfer_syntax=associations.kept(event.context.transfer_syntax),
                 keys=self.keys,

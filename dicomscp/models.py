@@ -74,8 +74,14 @@ class Association(models.Model):
     class Meta:
         ordering = ("-opened", "id")
         indexes = (
-            # The last call of a station; who calls and is none.
+            # The last call of a station.
             models.Index(fields=("calling", "opened"), name="dicomscp_association_calling"),
+            # Who is to be looked at: nearly every call is of a station that is set up.
+            models.Index(
+                fields=("opened",),
+                condition=~Q(reason__in=["known", "verification"]),
+                name="dicomscp_association_other",
+            ),
             # What is old enough to go.
             models.Index(fields=("opened",), name="dicomscp_association_opened"),
         )

@@ -35,7 +35,7 @@ from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 from pynetdicom.sop_class import ModalityWorklistInformationFind, Verification
 
-from dicomscp import find, handlers, plan, server
+from dicomscp import find, handlers, models, plan, server
 from dicomscp.server import WorklistScp
 from dicomscp.wire import client
 from tests import network, tools
@@ -971,6 +971,18 @@ def test_runscp_serves_stops_on_sigterm_and_starts_again_on_its_port(runscp: Sta
         assert (process.returncode, out) == (0, "Worklist SCP stopped\n")
         assert "Traceback" not in err
         idle.abort()
+
+
+def test_runscp_writes_what_the_journal_is_owed_before_it_ends(runscp: Start) -> None:
+    process = runscp("--port", "0")
+    port = first_line(process).partition("127.0.0.1:")[2].partition(",")[0]
+    with network.association(int(port), ImplicitVRLittleEndian) as assoc:
+        network.ask(assoc, query())
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=STOPS_WITHIN)
+    (asked,) = models.Query.objects.select_related("association")
+    assert asked.association is not None
+    assert asked.association.ended in (models.Ended.RELEASED, models.Ended.ABORTED)
 
 
 def test_runscp_refuses_a_port_that_is_taken(runscp: Start) -> None:

@@ -142,6 +142,11 @@ def test_the_called_title_counts_where_it_is_checked_for_verification_too(settin
         assert access.on_request(each).rejection == (1, 1, 7)
 
 
+def test_an_address_is_told_as_it_is_set_up() -> None:
+    told = {"10.1.2.31": "10.1.2.31", "::ffff:10.1.2.31": "10.1.2.31", "fe80::1%eth0": "fe80::1"}
+    assert {address: access.plain_address(address) for address in told} == told
+
+
 def test_every_reason_has_words() -> None:
     assert all(reason.words for reason in Reason)
 

@@ -293,6 +293,7 @@ def test_what_is_no_network_is_refused_with_what_to_write(text: str) -> None:
         Station(ae_title="X", sees="MODALITY"),
         Station(ae_title="X", sees="SOMETHING"),
         Station(ae_title="X", match_limit=0),
+        Station(ae_title="X", match_limit=30_001),
         Station(ae_title="X", hours_before=10000),
     ],
 )

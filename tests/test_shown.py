@@ -105,6 +105,7 @@ def test_the_usual_statuses_are_no_rule(admin: Client) -> None:
         ({"modality_aliases": "CR"}, "write CR=DX"),
         ({"modality_aliases": "CR=CR"}, "These are two modalities."),
         ({"match_limit": "0"}, "greater than or equal to 1"),
+        ({"match_limit": "30001"}, "less than or equal to 30000"),
         ({"hours_before": "-1"}, "greater than or equal to 0"),
         ({"sees": "MODALITY"}, "Say which modality the scanner is of."),
     ],
@@ -204,6 +205,7 @@ def test_who_asked_and_is_not_set_up_is_added_with_one_click(admin: Client, sett
     catalogue.save_station(ct1, titles=["CT01"], seen=None, by=actor)
     called("CT1", Reason.KNOWN)
     called("CT01", Reason.ADDRESS)
+    called("MONITOR", Reason.VERIFICATION)
     called("CT-2", Reason.STRANGER, hours=1)
     called("CT-2", Reason.STRANGER, hours=2)
     called("<MR&1>", Reason.SET_UP_MODE, address="10.1.2.9")

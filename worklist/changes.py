@@ -86,7 +86,7 @@ def _changes(
         field = _field(model, name)
         old, new = (_words(field, side.get(name), related) for side in (before, after))
         if old or new:
-            label = labels.get(name) or str(getattr(field, "verbose_name", name))
+            label = labels.get(name) or _label(field, name)
             yield Change(label, old, new)
 
 
@@ -95,6 +95,13 @@ def _field(model: type[models.Model] | None, name: str) -> Any:
         return model._meta.get_field(name) if model else None
     except FieldDoesNotExist:  # the model had this column once
         return None
+
+
+def _label(field: Any, name: str) -> str:
+    """What a column is called; a list of parts, after its rows."""
+    if isinstance(field, models.ManyToOneRel):
+        return str(field.related_model._meta.verbose_name_plural)
+    return str(getattr(field, "verbose_name", name))
 
 
 def _words(field: Any, value: Any, related: _Related) -> str:

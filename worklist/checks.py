@@ -14,6 +14,7 @@ from django.db import models
 from worklist import attributes, values
 from worklist.attributes import Attribute
 from worklist.models.fields import DicomText, FoldedName
+from worklist.models.stations import MOST_MATCHES
 
 # PS3.4 Table K.6-1: the required matching keys, and the return keys of type 1 and 2, at any level.
 REQUIRED_MATCHING_KEYS = frozenset(
@@ -33,8 +34,6 @@ _KIND_OF_COLUMN: dict[str, type[models.Field[Any, Any]]] = {
     "TM": models.TimeField,
     "US": models.IntegerField,
 }
-# What the database can bind in one statement, with room to spare.
-_MATCH_LIMIT_CEILING = 30_000
 
 
 @register()
@@ -134,11 +133,11 @@ def dicom_settings(
         faults.append(
             Error(f"AE_TITLE: {error}.", hint="1 to 16 ASCII characters.", id="worklist.E010")
         )
-    if not 1 <= settings.DICOM_MATCH_LIMIT <= _MATCH_LIMIT_CEILING:
+    if not 1 <= settings.DICOM_MATCH_LIMIT <= MOST_MATCHES:
         faults.append(
             Error(
                 f"DICOM_MATCH_LIMIT is {settings.DICOM_MATCH_LIMIT}.",
-                hint=f"1 to {_MATCH_LIMIT_CEILING}.",
+                hint=f"1 to {MOST_MATCHES}.",
                 id="worklist.E011",
             )
         )

@@ -117,7 +117,10 @@ class Migration(migrations.Migration):
             field=models.PositiveIntegerField(
                 blank=True,
                 null=True,
-                validators=[django.core.validators.MinValueValidator(1)],
+                validators=[
+                    django.core.validators.MinValueValidator(1),
+                    django.core.validators.MaxValueValidator(30000),
+                ],
                 verbose_name="most exams in one answer",
             ),
         ),
@@ -158,7 +161,11 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="station",
             constraint=models.CheckConstraint(
-                condition=models.Q(("match_limit", None), ("match_limit__gte", 1), _connector="OR"),
+                condition=models.Q(
+                    ("match_limit", None),
+                    models.Q(("match_limit__gte", 1), ("match_limit__lte", 30000)),
+                    _connector="OR",
+                ),
                 name="worklist_station_match_limit",
             ),
         ),

@@ -10,7 +10,7 @@ from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
 
 from worklist.models.fields import DicomText
-from worklist.models.stations import Fingerprints, Networks, Sees, StationTitle
+from worklist.models.stations import MOST_MATCHES, Fingerprints, Networks, Sees, StationTitle
 from worklist.models.versions import Versioned
 
 
@@ -187,7 +187,10 @@ class Station(Versioned):
         help_text=_("when it asks for a patient, an accession number or a procedure"),
     )
     match_limit = models.PositiveIntegerField(
-        _("most exams in one answer"), null=True, blank=True, validators=(MinValueValidator(1),)
+        _("most exams in one answer"),
+        null=True,
+        blank=True,
+        validators=(MinValueValidator(1), MaxValueValidator(MOST_MATCHES)),
     )
     alphabetic_only = models.BooleanField(
         _("names in Latin letters only"),
@@ -209,7 +212,8 @@ class Station(Versioned):
                 violation_error_message=_("Say which modality the scanner is of."),
             ),
             models.CheckConstraint(
-                condition=Q(match_limit=None) | Q(match_limit__gte=1),
+                condition=Q(match_limit=None)
+                | Q(match_limit__gte=1, match_limit__lte=MOST_MATCHES),
                 name="worklist_station_match_limit",
             ),
             models.CheckConstraint(

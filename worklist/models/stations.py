@@ -16,6 +16,9 @@ from django.utils.translation import gettext_lazy as _
 
 from worklist.models.fields import DicomText
 
+# What the database can bind in one statement, with room to spare.
+MOST_MATCHES = 30_000
+
 
 class Sees(models.TextChoices):
     """Which steps a station is shown, whatever it asks for."""

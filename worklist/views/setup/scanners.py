@@ -76,11 +76,11 @@ class ScannerForm(SetupForm):
     modality = forms.ChoiceField(required=False, label=gettext_lazy("Modality"))
     titles = forms.CharField(
         required=False,
-        label=gettext_lazy("Further AE titles"),
-        help_text=gettext_lazy("Others under which it calls or books, one a line"),
+        label=gettext_lazy("Also known as"),
+        help_text=gettext_lazy("Further AE titles under which it calls or asks, one a line"),
         widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
     )
-    list_labels = {"titles": gettext_lazy("Further AE titles")}
+    list_labels = {"titles": gettext_lazy("Also known as")}
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
