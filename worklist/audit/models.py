@@ -17,6 +17,7 @@ def actions() -> list[tuple[str, str]]:
         ("view", gettext("Viewed")),
         ("print", gettext("Printed")),
         ("export", gettext("Exported")),
+        ("test", gettext("Connection tested")),
         ("sign-in", gettext("Signed in")),
     ]
 
