@@ -222,10 +222,12 @@ def _try_association(
         raise _End(Verdict.CANNOT_CALL, str(error)) from None
     answer = assoc.acceptor.primitive
     if assoc.is_rejected:
+        client.hang_up(assoc)
         why = (int(answer.result_source or 0), int(answer.diagnostic or 0)) if answer else (0, 0)
         raise _End(Verdict.REJECTED, getattr(answer, "reason_str", ""), rejection=why)
     if assoc.is_established or answer is not None:
         return assoc
+    client.hang_up(assoc)
     if any(isinstance(each.pdu, A_ABORT_RQ) for each in pdus):
         raise _End(Verdict.ABORTED)
     is_late = time.monotonic() - started >= within

@@ -10,11 +10,13 @@ import ssl
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.checks import run_checks
+from django.core.management import CommandError, call_command
 from pydicom.dataset import Dataset
 from pynetdicom import AE
 from pynetdicom.association import Association as Conversation
@@ -609,6 +611,31 @@ def test_runscp_does_not_start_with_a_key_that_does_not_fit(runscp: Start, pki: 
         DICOM_TLS_CA=str(pki.ours.certificate),
     )
     assert refusal(process).endswith(f"{pki.ct1.key}: it is not the key of the certificate.")
+
+
+# --- manage.py find -------------------------------------------------------------------------------
+
+
+def find(port: int, *options: str) -> str:
+    out = StringIO()
+    call_command("find", "--port", str(port), "--date", "all", *options, stdout=out)
+    return out.getvalue()
+
+
+def test_find_asks_by_tls(scp: WorklistScp, pki: Pki) -> None:
+    step(stations=[], PatientID="P1")
+    mine = ("--tls", "--tls-cert", str(pki.ct1.certificate), "--tls-key", str(pki.ct1.key))
+    checked = find(scp.tls_port, *mine, "--tls-ca", str(pki.ours.certificate))
+    assert "P1" in checked
+    assert "was not checked" not in checked
+    assert "Its certificate was not checked" in find(scp.tls_port, *mine)
+    elsewhere = pki.folder / "elsewhere" / "ca.pem"
+    with pytest.raises(CommandError, match="cannot be reached by TLS: cert-untrusted"):
+        find(scp.tls_port, *mine, "--tls-ca", str(elsewhere))
+    with pytest.raises(CommandError, match="did not answer as a DICOM application"):
+        find(scp.tls_port, "--tls")
+    with pytest.raises(CommandError, match="cannot be reached by TLS"):
+        find(scp.port, *mine)
 
 
 # --- DCMTK ----------------------------------------------------------------------------------------

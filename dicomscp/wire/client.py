@@ -63,6 +63,14 @@ def _close_for_sure(event: Event) -> None:
         wrapped._shutdown_socket = partial(tls.close, wrapped.socket)  # type: ignore[method-assign]
 
 
+def hang_up(association: Association) -> None:
+    """Close the connection of an association that is over, where the library has left it open."""
+    wrapped = association.dul.socket
+    connection = wrapped.socket if wrapped is not None else None
+    if connection is not None:
+        tls.close(connection)
+
+
 # To be bound to each association that is asked for.
 HANDLERS: list[evt.EventHandlerType] = [
     (evt.EVT_CONN_OPEN, _hold_back),
