@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import logging
+import re
 import socket
 import ssl
 import subprocess
@@ -275,6 +276,22 @@ def test_a_tls_peer_on_the_plain_port(scps: Scps, pki: Pki) -> None:
 def test_both_ports_serve_at_the_same_time(scp: WorklistScp, pki: Pki) -> None:
     assert is_answered(call(scp.port, None))
     assert is_answered(call(scp.tls_port, pki.files(pki.ct1)))
+
+
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+def test_nothing_is_resumed(scp: WorklistScp, pki: Pki, version: str) -> None:
+    context = tls.client_context(pki.files(pki.ct1))
+    context.maximum_version = ssl.TLSVersion[version]
+    session = None
+    for _ in range(2):
+        plain = socket.create_connection((HERE, scp.tls_port), timeout=10)
+        with context.wrap_socket(plain, server_hostname=HERE, session=session) as peer:
+            assert not peer.session_reused
+            # No request: it is hung up on after a while, or aborts at what is none.
+            peer.sendall(b"\xff\x00\x00\x00\x00\x00")
+            while peer.recv(4096):
+                pass
+            session = peer.session
 
 
 # --- peers that are silent ------------------------------------------------------------------------
@@ -599,6 +616,9 @@ def test_runscp_serves_tls_and_says_so(runscp: Start, pki: Pki) -> None:
     )
     assert f" and with TLS on {HERE}:{port}, database" in first_line(process)
     assert is_answered(call(port, pki.files(pki.ct1)))
+    process.terminate()
+    _, said = process.communicate(timeout=20)
+    assert re.search(r"certificate of DICOM_TLS_CERT ends on .*, days left: 1 \(CN=server\)", said)
 
 
 def test_runscp_does_not_start_with_a_key_that_does_not_fit(runscp: Start, pki: Pki) -> None:

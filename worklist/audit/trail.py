@@ -71,7 +71,7 @@ def note(
     label: str = "",
     details: Mapping[str, Any] | None = None,
 ) -> AuditEvent:
-    """Sign a look or a deed: "view", "print", "export", "test" or "sign-in". `details` are fit for JSON."""
+    """Sign a look: "view", "print", "export", "test" or "sign-in". `details` are fit for JSON."""
     event = AuditEvent(
         actor=by.name[:150],
         address=by.address,

@@ -47,8 +47,9 @@ class Command(BaseCommand):
             for ending in certificates.endings():
                 if ending.is_soon:
                     logger.warning(
-                        "TLS certificate of %s ends in %d days: %s",
+                        "TLS certificate of %s ends on %s, days left: %d (%s)",
                         ending.setting,
+                        ending.ends.date(),
                         ending.days,
                         ending.subject,
                     )
