@@ -34,7 +34,7 @@ def fill() -> dict[str, int]:
             stations=stations,
         )
     at = timezone.make_aware(MONDAY)
-    for calling, reason, is_accepted in (("CT1", "known", True), ("CT-3", "stranger", False)):
+    for calling, reason, is_accepted in (("CT-3", "stranger", False), ("CT1", "known", True)):
         said = Association.objects.create(
             opened=at,
             closed=at,
