@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from dicomscp.views import data_set, mode, queries, shown
+from dicomscp.views import connection, data_set, mode, queries, shown
 
 urlpatterns = [
     path("exams/<int:pk>/dicom/", data_set.data_set, name="exam-dicom"),
@@ -14,5 +14,11 @@ urlpatterns = [
     path("queries/<int:pk>/", queries.query, name="query"),
     path("setup/scanners/<int:pk>/list/", shown.shown, name="setup-scanner-shown"),
     path("setup/scanners/<int:pk>/list/now/", shown.shown_now, name="setup-scanner-shown-now"),
+    path("setup/scanners/<int:pk>/test/", connection.try_connection, name="setup-scanner-test"),
+    path(
+        "setup/scanners/<int:pk>/certificate/",
+        connection.certificate,
+        name="setup-scanner-certificate",
+    ),
     path("setup/scanners/mode/", mode.switch, name="setup-mode"),
 ]

@@ -33,6 +33,7 @@ SPEAKS_DICOM = (
     "dicomscp/handlers.py",
     "dicomscp/server.py",
     "dicomscp/scu.py",
+    "dicomscp/trial.py",
     "dicomscp/wire/",
 )
 

@@ -75,6 +75,8 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "setup-scanners": (STATIONS,),
     "setup-scanner-new": (STATIONS,),
     "setup-scanner": (STATIONS,),
+    "setup-scanner-test": (STATIONS,),
+    "setup-scanner-certificate": (STATIONS,),
     "queries": (QUERIES, PATIENTS),
     "query": (QUERIES, PATIENTS),
     "setup-mode": (STATIONS,),

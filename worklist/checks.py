@@ -160,6 +160,25 @@ def dicom_settings(
         faults.append(
             Error(f"DICOM_PORT is {settings.DICOM_PORT}.", hint="0 to 65535.", id="worklist.E013")
         )
+    faults += _tls_settings()
+    return faults
+
+
+def _tls_settings() -> list[CheckMessage]:
+    """What can be told without the files: the web may not be allowed to read them."""
+    port = settings.DICOM_TLS_PORT
+    faults: list[CheckMessage] = []
+    if not 0 <= port <= 65535 or port == settings.DICOM_PORT != 0:
+        hint = "1 to 65535, and another one than DICOM_PORT; 0: no TLS."
+        faults.append(Error(f"DICOM_TLS_PORT is {port}.", hint=hint, id="worklist.E015"))
+    if settings.DICOM_TLS_CLIENT not in ("required", "optional", "off"):
+        faults.append(
+            Error(
+                f"DICOM_TLS_CLIENT is {settings.DICOM_TLS_CLIENT!r}.",
+                hint="required, optional or off.",
+                id="worklist.E016",
+            )
+        )
     return faults
 
 

@@ -231,6 +231,13 @@ DICOM_ACCESS: str = env.str("DICOM_ACCESS", default="known")
 # Whether a peer must call us by our own AE title.
 DICOM_CHECK_CALLED_AE_TITLE: bool = env.bool("DICOM_CHECK_CALLED_AE_TITLE", default=False)
 DICOM_MAX_ASSOCIATIONS: int = env.int("DICOM_MAX_ASSOCIATIONS", default=100)
+# A second port that wants TLS (2762 is the registered one); 0: none. The others are paths of files.
+DICOM_TLS_PORT: int = env.int("DICOM_TLS_PORT", default=0)
+DICOM_TLS_CERT: str = env.str("DICOM_TLS_CERT", default="")
+DICOM_TLS_KEY: str = env.str("DICOM_TLS_KEY", default="")
+DICOM_TLS_CA: str = env.str("DICOM_TLS_CA", default="")
+# Whether callers show a certificate that DICOM_TLS_CA vouches for: required, optional or off.
+DICOM_TLS_CLIENT: str = env.str("DICOM_TLS_CLIENT", default="required")
 # Matches in one answer; past it the query is refused (0xA700), since a list cut in silence hides
 # a patient.
 DICOM_MATCH_LIMIT: int = env.int("DICOM_MATCH_LIMIT", default=5000)

@@ -66,7 +66,7 @@ _RECORDS = {
     "worklist.requestedprocedure": codes.PROCEDURE_RECORD,
     "worklist.scheduledprocedurestep": codes.PROCEDURE_RECORD,
 }
-_LOOKS = ("view", "print", "export")
+_LOOKS = ("view", "print", "export", "test")
 _ACTION_CODES = {"create": "C", "change": "U", "delete": "D"} | dict.fromkeys(_LOOKS, "R")
 # A.5.1.2.3: creation, amendment, erasure; use, report, export.
 _LIFE_CYCLES = {
@@ -76,6 +76,7 @@ _LIFE_CYCLES = {
     "view": "6",
     "print": "9",
     "export": "10",
+    "test": "6",
 }
 _ALERTS = {
     "lock": codes.USER_SECURITY_CHANGED,

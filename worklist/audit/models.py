@@ -20,6 +20,7 @@ def actions() -> list[tuple[str, str]]:
         ("print", gettext("Printed")),
         ("export", gettext("Exported")),
         ("query", gettext("Worklist query")),
+        ("test", gettext("Connection tested")),
         ("sign-in", gettext("Signed in")),
         ("sign-out", gettext("Signed out")),
         ("lock", gettext("Locked out")),

@@ -78,7 +78,7 @@ def note(
     outcome: Outcome = Outcome.SUCCESS,
     reason: str = "",
 ) -> AuditEvent:
-    """Sign what writes no row: a look ("view", "print", "export"), a sign-in, what else happens.
+    """Sign what writes no row: a look ("view", "print", "export"), a "test", a sign-in, and so on.
 
     `details` are fit for JSON. What is not of the worklist's rows has a verb in `happenings`.
     """

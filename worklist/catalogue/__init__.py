@@ -10,22 +10,26 @@ from worklist.catalogue.verbs import (
     CodedText,
     StaleError,
     delete_closed_day,
+    distrust_certificate,
     save_closed_day,
     save_opening_hours,
     save_order_set,
     save_procedure_type,
     save_station,
     set_procedure_type_active,
+    trust_certificate,
 )
 
 __all__ = [
     "CodedText",
     "StaleError",
     "delete_closed_day",
+    "distrust_certificate",
     "save_closed_day",
     "save_opening_hours",
     "save_order_set",
     "save_procedure_type",
     "save_station",
     "set_procedure_type_active",
+    "trust_certificate",
 ]

@@ -10,7 +10,7 @@ from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
 
 from worklist.models.fields import DicomText
-from worklist.models.stations import MOST_MATCHES, Networks, Sees, StationTitle
+from worklist.models.stations import MOST_MATCHES, Fingerprints, Host, Networks, Sees, StationTitle
 from worklist.models.versions import Versioned
 
 
@@ -119,6 +119,7 @@ def character_sets() -> list[tuple[str, str]]:
     ]
 
 
+_LAST_PORT = 65535
 # A year: a window of hours that is longer is none.
 _MOST_HOURS = 366 * 24
 
@@ -157,6 +158,24 @@ class Station(Versioned):
         blank=True,
         default="",
         help_text=_("addresses and networks that it calls from; none: from anywhere"),
+    )
+    certificates = Fingerprints(
+        _("certificates"),
+        max_length=512,
+        blank=True,
+        default="",
+        help_text=_(
+            "SHA-256 fingerprints of its TLS certificates; with any, it is answered only when it "
+            "shows one of them"
+        ),
+    )
+    # Where it answers, so that its connection can be tested.
+    test_host = Host(_("address for tests"), max_length=253, blank=True, default="")
+    test_port = models.PositiveIntegerField(
+        _("port for tests"),
+        null=True,
+        blank=True,
+        validators=(MinValueValidator(1), MaxValueValidator(_LAST_PORT)),
     )
     # What it is shown. As it is by default, nothing is hidden that its keys do not leave out.
     sees = models.CharField(_("shown"), max_length=32, choices=Sees.choices, default=Sees.ALL)
@@ -205,6 +224,15 @@ class Station(Versioned):
                 condition=Q(match_limit=None)
                 | Q(match_limit__gte=1, match_limit__lte=MOST_MATCHES),
                 name="worklist_station_match_limit",
+            ),
+            models.CheckConstraint(
+                condition=Q(test_host="", test_port=None)
+                | (
+                    ~Q(test_host="")
+                    & Q(test_port__isnull=False, test_port__gte=1, test_port__lte=_LAST_PORT)
+                ),
+                name="worklist_station_test_address",
+                violation_error_message=_("Give both, the address and the port for tests."),
             ),
             models.CheckConstraint(
                 condition=(Q(hours_before=None) | Q(hours_before__lte=_MOST_HOURS))
