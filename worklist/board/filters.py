@@ -1,4 +1,4 @@
-"""What of which day the board shows, and how: its query string. No database."""
+"""What of which day the board shows, and how: its query string and its search. No database."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ def _printable(text: str) -> str:
 
 @dataclass(frozen=True)
 class Filters:
-    """What of which day is shown, and how: the board's query string.
+    """What of which day is shown, and how: the board's query string, and the search beside it.
 
+    Whom one searches for stands in no address: those end in histories and in logs of proxies.
     `status` "" is all but cancelled, "open" what is still to be done, "all" everything.
     """
 
@@ -37,7 +38,7 @@ class Filters:
     view: str = "list"
 
     @classmethod
-    def of(cls, query: Mapping[str, str]) -> Filters:
+    def of(cls, query: Mapping[str, str], *, search: str = "") -> Filters:
         """The filters of a query string; what makes no sense there is as if it were not."""
         try:
             day = dt.date.fromisoformat(query.get("day", ""))
@@ -53,7 +54,7 @@ class Filters:
             if station.isascii() and station.isdigit() and len(station) < 18
             else None,
             status=status if status in (ALL, OPEN, *StepStatus) else "",
-            q=_printable(query.get("q", "")).strip()[:64],
+            q=_printable(search).strip()[:64],
             view=view if view in VIEWS else "list",
         )
 
@@ -65,7 +66,6 @@ class Filters:
             "modality": wanted.modality,
             "station": wanted.station or "",
             "status": wanted.status,
-            "q": wanted.q,
             "view": "" if wanted.view == "list" else wanted.view,
         }
         return "?" + urlencode({name: value for name, value in shown.items() if value})
