@@ -2,7 +2,8 @@
 
 A run is given its files from the last to the first: what the last one says holds, and what another
 says otherwise is noted. Files that contradict each other in who or what they are about are refused.
-Across runs a file changes what is stored. An empty value never erases one. No file is read here.
+Across runs a file changes what it says and nothing else; a step that has moved on keeps its status,
+and an empty value never erases one. No file is read here.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ class Report:
     notes: list[tuple[str, str]] = field(default_factory=list)
     not_held: Counter[str] = field(default_factory=Counter)
     steps: set[Any] = field(default_factory=set)
+    # Those of the steps that have moved on: what a file says of their status is old.
+    moved_on: set[Any] = field(default_factory=set)
     created: dict[Level, set[Any]] = field(default_factory=dict)
     changed: dict[Level, set[Any]] = field(default_factory=dict)
 
@@ -63,6 +66,7 @@ class Report:
             notes=list(self.notes),
             not_held=Counter(self.not_held),
             steps=set(self.steps),
+            moved_on=set(self.moved_on),
             created={level: set(keys) for level, keys in self.created.items()},
             changed={level: set(keys) for level, keys in self.changed.items()},
         )
@@ -118,7 +122,9 @@ class Importer:
             if not self._is_dry_run:
                 wait_for_others()
             rows = look_up(
-                [place for _, places in placed for place in places], key_of=self._run.key_of
+                [place for _, places in placed for place in places],
+                key_of=self._run.key_of,
+                lock=not self._is_dry_run,
             )
             settler = Settler(self._run, rows)
             settler.name_requests()
@@ -146,7 +152,12 @@ class Importer:
             self._run.without_issuer[place.patient] = patient
         if accession := place.said[ImagingServiceRequest].get("accession_number"):
             self._run.request_by_accession.setdefault((patient, accession), request_key)
-        self.report.steps.add(place.keys[ScheduledProcedureStep])
+        step_key = place.keys[ScheduledProcedureStep]
+        self.report.steps.add(step_key)
+        if place.outrun:
+            self.report.moved_on.add(step_key)
+            said_it = (ScheduledProcedureStep, step_key, "status")
+            self._run.said.setdefault(said_it, (place.outrun, source))
         above: Any = None
         for level in LEVELS:
             key, said = place.keys[level], place.said[level]

@@ -19,12 +19,17 @@ from dicomscp.wl_rows import Rows
 from worklist import values
 from worklist.attributes import Attribute
 from worklist.models import (
+    FINAL,
     ImagingServiceRequest,
     Patient,
     RequestedProcedure,
     ScheduledProcedureStep,
+    StepStatus,
 )
+from worklist.scheduling.steps import UNDER_WAY
 
+# From the first to the last.
+_WAY = tuple(StepStatus.values)
 _ENDS = ("end_date", "end_time")
 # What says who or what a row is: files of one run that differ in it are not about the same.
 _IDENTIFYING: dict[type[models.Model], tuple[str, ...]] = {
@@ -81,6 +86,7 @@ class Settler:
             steps.add(step_id)
             for level in LEVELS:
                 self._settle_values(level, place.keys[level], place.said[level], notes)
+            self._settle_status(place, notes)
             self._settle_end(place, not_held)
 
     def _settle_values(self, level: Level, key: Any, said: Values, notes: list[str]) -> None:
@@ -190,6 +196,19 @@ class Settler:
             return self._run.request_by_accession.get(named, ("accession", *named))
         return ("row", request.pk)
 
+    def _settle_status(self, place: Place, notes: list[str]) -> None:
+        """A step that people have moved on is not put back: at best a file knows how it was."""
+        said = place.said[ScheduledProcedureStep]
+        stored = self._rows.objects[ScheduledProcedureStep].get(place.keys[ScheduledProcedureStep])
+        status = said.get("status")
+        if stored is None or status is None or _may_follow(status, stored.status):
+            return
+        place.outrun = said.pop("status")
+        notes.append(
+            f"{label(ATTRIBUTE[ScheduledProcedureStep, 'status'])}: {status!r} is not kept; "
+            f"the step is {stored.status!r}"
+        )
+
     def _settle_end(self, place: Place, not_held: Counter[str]) -> None:
         """An end before the start is not kept: both its attributes are of type 3."""
         key, said = place.keys[ScheduledProcedureStep], place.said[ScheduledProcedureStep]
@@ -216,6 +235,13 @@ class Settler:
         if is_before_the_start():
             # The one that was known is that of another day: the step has moved past it.
             said.update(dict.fromkeys(_ENDS))
+
+
+def _may_follow(status: str, before: str) -> bool:
+    """Whether a step may go from one status to the other; an exam that has started may end."""
+    if before in FINAL or (before in UNDER_WAY and status == StepStatus.CANCELED):
+        return status == before
+    return _WAY.index(status) >= _WAY.index(before)
 
 
 def _contradiction(attribute: Attribute, own: Any, other: Any, source: str) -> BadDataSetError:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import io
 import json
 import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.apps import apps
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, transaction
 from pydicom import config, dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
@@ -25,7 +27,9 @@ from pydicom.uid import (
 )
 
 from tests import tools
+from worklist import scheduling
 from worklist.audit.models import AuditEvent
+from worklist.audit.trail import Actor
 from worklist.models import (
     Code,
     ImagingServiceRequest,
@@ -36,8 +40,11 @@ from worklist.models import (
     StepProtocolCode,
     StepStation,
 )
+from worklist.scheduling import patients
 
 pytestmark = pytest.mark.django_db
+
+CLERK = Actor("ines")
 
 
 def step_item(**given: Any) -> Dataset:
@@ -717,3 +724,168 @@ def test_stations_that_are_there_are_left_as_they_are(tmp_path: Path) -> None:
     run(write(tmp_path / "a.wl", data_set({"ScheduledStationName": "THEIRS"})))
     assert Station.objects.get().name == "OURS"
     assert ScheduledProcedureStep.objects.get().station_names == "THEIRS"
+
+
+# --- people at work -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stored", "said", "held"),
+    [
+        ("SCHEDULED", "ARRIVED", "ARRIVED"),
+        ("ARRIVED", "COMPLETED", "COMPLETED"),
+        ("READY", "CANCELED", "CANCELED"),
+        ("ARRIVED", "SCHEDULED", "ARRIVED"),
+        ("STARTED", "SCHEDULED", "STARTED"),
+        ("STARTED", "CANCELED", "STARTED"),
+        ("COMPLETED", "SCHEDULED", "COMPLETED"),
+        ("DISCONTINUED", "COMPLETED", "DISCONTINUED"),
+        ("CANCELED", "SCHEDULED", "CANCELED"),
+        ("CANCELED", "STARTED", "CANCELED"),
+    ],
+)
+@pytest.mark.parametrize("batch", [1, 500])
+def test_a_status_goes_forward_and_is_never_put_back(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stored: str,
+    said: str,
+    held: str,
+    batch: int,
+) -> None:
+    monkeypatch.setattr("dicomscp.wl_import.BATCH", batch)
+    run(write(tmp_path / "a.wl", data_set({"ScheduledProcedureStepStatus": stored})))
+    later = {"ScheduledProcedureStepStatus": said, "ScheduledProcedureStepStartTime": "1015"}
+    path = write(tmp_path / "a.wl", data_set(later))
+    dry = run(path, dry_run=True)
+    told = run(path)
+    assert dry.replace(" (dry run: nothing was written)", "") == told
+    step = ScheduledProcedureStep.objects.get()
+    assert (step.status, str(step.start_time)) == (held, "10:15:00")
+    status = "Scheduled Procedure Step Status (0040,0020)"
+    is_kept = stored == held
+    assert (f"  {path}: {status}: {said!r} is not kept; the step is {stored!r}" in told) is is_kept
+    assert ("1 keep the status that they have moved on to" in told) is is_kept
+
+
+def test_a_step_that_keeps_its_status_is_counted_once_and_the_last_file_holds(
+    tmp_path: Path,
+) -> None:
+    run(write(tmp_path / "a.wl", data_set({"ScheduledProcedureStepStatus": "STARTED"})))
+    write(tmp_path / "a.wl", data_set({"ScheduledProcedureStepStatus": "COMPLETED"}))
+    write(tmp_path / "b.wl", data_set({"ScheduledProcedureStepStatus": "SCHEDULED"}))
+    write(tmp_path / "c.wl", data_set({"ScheduledProcedureStepStatus": "SCHEDULED"}))
+    told = run(tmp_path)
+    assert "1 keep the status" in told
+    assert f"'COMPLETED' is not kept; {tmp_path / 'c.wl'} says 'SCHEDULED'" in told
+    assert ScheduledProcedureStep.objects.get().status == "STARTED"
+
+
+def test_what_a_clerk_has_written_since_stays(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.wl", data_set({"ScheduledProcedureStepStatus": "SCHEDULED"}))
+    run(path)
+    patient = Patient.objects.get()
+    patient.allergies = "Iodine"
+    scheduling.save_patient(patient, by=CLERK)
+    scheduling.cancel(ScheduledProcedureStep.objects.get(), by=CLERK)
+    told = run(
+        write(path, data_set({"ScheduledProcedureStepStatus": "SCHEDULED"}, PatientSize="1.7"))
+    )
+    assert "scheduled procedure steps: 0 new, 0 changed" in told
+    patient.refresh_from_db()
+    assert (patient.allergies, patient.size) == ("Iodine", "1.7")
+    assert ScheduledProcedureStep.objects.get().status == "CANCELED"
+
+
+@tools.needs("postgres")
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("batch", [1, 500])
+def test_a_clerk_and_a_batch_wait_for_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    monkeypatch.setattr("dicomscp.wl_import.BATCH", batch)
+    path = write(tmp_path / "a.wl", data_set())
+    run(path)
+    scheduled = {"ScheduledProcedureStepStatus": "SCHEDULED"}
+    described = {**scheduled, "ScheduledProcedureStepDescription": "CT head"}
+    write(path, data_set(described, PatientWeight="70"))
+    clerk: Future[None] = Future()
+
+    def act() -> None:
+        try:
+            scheduling.cancel(ScheduledProcedureStep.objects.get(), by=CLERK, reason="Did not come")
+            while True:
+                patient = Patient.objects.get()
+                seen, patient.allergies = patient.version, "Iodine"
+                with suppress(scheduling.StaleVersion):
+                    patients.amend(patient, version=seen, by=CLERK)
+                    return
+        finally:
+            connection.close()
+
+    def then_a_clerk_acts(execute: Any, sql: str, *args: Any) -> Any:
+        """Before the first row is written: until the clerk is done or waits for this batch."""
+        if sql.startswith("UPDATE") and not threads:
+            threads.append(threading.Thread(target=succeed, args=(clerk, act)))
+            threads[0].start()
+            with connection.cursor() as cursor:
+                until(lambda: clerk.done() or somebody_waits(cursor))
+        return execute(sql, *args)
+
+    threads: list[threading.Thread] = []
+    with connection.execute_wrapper(then_a_clerk_acts):
+        run(path)
+    clerk.result(timeout=20)
+    step, patient = ScheduledProcedureStep.objects.get(), Patient.objects.get()
+    assert (step.status, step.description) == ("CANCELED", "CT head")
+    assert (patient.allergies, patient.weight) == ("Iodine", "70")
+
+
+@tools.needs("postgres")
+@pytest.mark.django_db(transaction=True)
+def test_a_batch_waits_for_a_clerk_and_sees_what_was_written(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.wl", data_set())
+    run(path)
+    write(path, data_set({"ScheduledProcedureStepStatus": "SCHEDULED"}, PatientWeight="70"))
+    told: Future[str] = Future()
+
+    def import_it() -> str:
+        try:
+            return run(path)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=succeed, args=(told, import_it))
+    with transaction.atomic(), connection.cursor() as cursor:
+        patient = Patient.objects.get()
+        patient.allergies = "Iodine"
+        scheduling.save_patient(patient, by=CLERK)
+        scheduling.cancel(ScheduledProcedureStep.objects.get(), by=CLERK)
+        thread.start()
+        until(lambda: told.done() or somebody_waits(cursor))
+    assert "1 keep the status" in told.result(timeout=20)
+    patient.refresh_from_db()
+    assert (patient.allergies, patient.weight) == ("Iodine", "70")
+    assert ScheduledProcedureStep.objects.get().status == "CANCELED"
+
+
+def succeed(future: Future[Any], act: Callable[[], Any]) -> None:
+    try:
+        future.set_result(act())
+    except BaseException as error:
+        future.set_exception(error)
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline
+
+
+def somebody_waits(cursor: Any) -> bool:
+    cursor.execute("SELECT pg_stat_clear_snapshot()")
+    cursor.execute(
+        "SELECT EXISTS (SELECT FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock')"
+    )
+    return bool(cursor.fetchone()[0])
