@@ -162,8 +162,12 @@ class Importer:
         for level in LEVELS:
             key, said = place.keys[level], place.said[level]
             for name, value in said.items():
-                if value is not None:
+                if level is Patient and place.is_merged:
+                    self._run.filled[key, name] = value
+                elif value is not None:
                     self._run.said.setdefault((level, key, name), (value, source))
+            if level is Patient:
+                said = self._run.with_added(key, said)
             above = self._put(level, key, said, rows, above)
 
     def _put(self, level: Level, key: Any, said: Values, rows: Rows, above: Any) -> Any:

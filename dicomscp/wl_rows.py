@@ -44,6 +44,8 @@ class Rows:
     objects: dict[Level, dict[Any, Any]] = field(
         default_factory=lambda: {level: {} for level in LEVELS}
     )
+    # Whose a merged patient's orders are.
+    survivors: dict[PatientKey, PatientKey] = field(default_factory=dict)
     codes: dict[wl_files.Code, Code] = field(default_factory=dict)
     stations: dict[str, Station] = field(default_factory=dict)
     new: dict[Level, list[Any]] = field(default_factory=dict)
@@ -87,7 +89,14 @@ def look_up(
     }
     patients = _look_up_patients(places, uids, lock=lock)
     for patient in patients.values():
-        rows.objects[Patient][key_of((patient.patient_id, patient.issuer))] = patient
+        survivor = patient
+        while survivor.merged_into_id:
+            survivor = patients[survivor.merged_into_id]
+        key = key_of((survivor.patient_id, survivor.issuer))
+        if survivor is patient:
+            rows.objects[Patient][key] = patient
+        else:
+            rows.survivors[patient.patient_id, patient.issuer] = key
     steps = list(
         _held(
             ScheduledProcedureStep.objects.filter(requested_procedure__study_instance_uid__in=uids),

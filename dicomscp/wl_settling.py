@@ -28,6 +28,8 @@ from worklist.models import (
 )
 from worklist.scheduling.steps import UNDER_WAY
 
+# What a merged patient's file adds to the survivor's.
+_ADDED = ("allergies", "medical_alerts")
 # From the first to the last.
 _WAY = tuple(StepStatus.values)
 _ENDS = ("end_date", "end_time")
@@ -50,6 +52,9 @@ class Run:
     # A patient whose issuer this run has brought goes on under the key without one.
     without_issuer: dict[PatientKey, PatientKey] = field(default_factory=dict)
 
+    # What files of merged patients have brought to the survivor, by its key and column.
+    filled: dict[tuple[PatientKey, str], Any] = field(default_factory=dict)
+
     def copy(self) -> Run:
         return Run(
             dict(self.said),
@@ -57,10 +62,16 @@ class Run:
             dict(self.request_of),
             dict(self.request_by_accession),
             dict(self.without_issuer),
+            dict(self.filled),
         )
 
     def key_of(self, patient: PatientKey) -> PatientKey:
         return self.without_issuer.get(patient, patient)
+
+    def with_added(self, patient: PatientKey, said: Values) -> Values:
+        """What a file says of a patient, with what files of merged ones have added in this run."""
+        added = {name: self.filled.get((patient, name), "") for name in _ADDED if name in said}
+        return said | {name: _both(said[name], more) for name, more in added.items() if more}
 
 
 class Settler:
@@ -84,7 +95,8 @@ class Settler:
                     f"{step_id!r} stands in two items of this file",
                 )
             steps.add(step_id)
-            for level in LEVELS:
+            # What is said of a survivor is settled already.
+            for level in LEVELS[1:] if place.is_merged else LEVELS:
                 self._settle_values(level, place.keys[level], place.said[level], notes)
             self._settle_status(place, notes)
             self._settle_end(place, not_held)
@@ -114,7 +126,11 @@ class Settler:
             patient = stored.request.patient
             known = self._run.key_of((patient.patient_id, patient.issuer))
         else:
-            known = key
+            known = self._rows.survivors.get(place.patient, key)
+        if self._was_merged_into(known, place.patient):
+            self._spare_survivor(place, known, notes)
+            place.keys[Patient] = known
+            return
         if key[0] == known[0] and not key[1]:
             key = known  # no issuer contradicts none
             place.said[Patient].pop("issuer", None)
@@ -130,11 +146,46 @@ class Settler:
                 raise _contradiction(ATTRIBUTE[Patient, name], own, other, source)
         place.keys[Patient] = key
 
+    def _was_merged_into(self, survivor: PatientKey, patient: PatientKey) -> bool:
+        """As anywhere, no issuer contradicts none."""
+        if patient[0] == survivor[0] and patient[1] in ("", survivor[1]):
+            return False  # the survivor's own
+        return any(
+            patient[0] == merged[0]
+            and (patient[1] == merged[1] or not (patient[1] and merged[1]))
+            and into == survivor
+            for merged, into in self._rows.survivors.items()
+        )
+
+    def _spare_survivor(self, place: Place, survivor: PatientKey, notes: list[str]) -> None:
+        """A merged patient's file fills in what is unknown of the survivor and overwrites nothing.
+
+        Its allergies and alerts are added to the survivor's, as the merge did with the row's.
+        """
+        place.is_merged = True
+        said, row = place.said[Patient], self._rows.objects[Patient].get(survivor)
+        patient_id = said.pop("patient_id")
+        said.pop("issuer", None)
+        for name, value in list(said.items()):
+            held, _ = self._run.said.get((Patient, survivor, name), (None, ""))
+            held = held or self._run.filled.get((survivor, name)) or getattr(row, name, None)
+            if name in _ADDED:
+                said[name] = _both(held or "", value)
+            elif held not in (None, ""):
+                del said[name]
+                if held != value:
+                    notes.append(
+                        f"{label(ATTRIBUTE[Patient, name])}: {_spell(value)!r} is not kept; "
+                        f"{patient_id!r} was merged into {survivor[0]!r}"
+                    )
+
     def _adopt_issuer(self, place: Place, known: PatientKey, notes: list[str]) -> PatientKey:
         """A patient who was known without an issuer gets the file's, unless another has it."""
         own = place.patient
         is_taken = (
-            own in self._rows.objects[Patient] or (Patient, own, "patient_id") in self._run.said
+            own in self._rows.objects[Patient]
+            or own in self._rows.survivors
+            or (Patient, own, "patient_id") in self._run.said
         )
         if is_taken:
             issuer = label(ATTRIBUTE[Patient, "issuer"])
@@ -255,6 +306,10 @@ def _is_same_person(name: str, other: str) -> bool:
     )
     pairs = [(one, two) for one, two in groups if one and two]
     return bool(pairs) and all(one == two for one, two in pairs)
+
+
+def _both(several: str, more: str) -> str:
+    return values.join(list(dict.fromkeys((*values.split(several), *values.split(more)))))
 
 
 def _spell(value: Any) -> str:
