@@ -5,7 +5,7 @@ No model of the worklist is named here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from django import forms
@@ -22,10 +22,8 @@ from worklist import changes, values
 from worklist.actor import actor
 from worklist.audit import trail
 from worklist.audit.models import AuditEvent
-from worklist.audit.trail import Actor
 from worklist.models.fields import DicomText
 
-Lists = Mapping[str, Sequence[models.Model]]
 _EVENTS_PER_PAGE = 50
 
 
@@ -36,13 +34,6 @@ class SignedAdmin(admin.ModelAdmin):
 
     class Media:
         css = {"all": ("admin.css",)}
-
-    # Identifiers that the site gives when they are left empty, and that never change.
-    given_once: tuple[str, ...] = ()
-
-    def write(self, obj: Any, *, lists: Lists, by: Actor) -> None:
-        """Save a row whose form is valid. Pages whose rows have verbs of their own call those."""
-        trail.save(obj, by=by, lists=lists)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Wait for save_related, which knows the lists."""
@@ -59,7 +50,7 @@ class SignedAdmin(admin.ModelAdmin):
         for formset in formsets:
             formset.save(commit=False)  # writes nothing; the message of the page counts its rows
             lists |= _list_of(obj, formset)
-        self.write(obj, lists=lists, by=actor(request))
+        trail.save(obj, by=actor(request), lists=lists)
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         trail.delete(obj, by=actor(request))
@@ -86,17 +77,6 @@ class SignedAdmin(admin.ModelAdmin):
         except IntegrityError:  # ProtectedError is one
             messages.error(request, "Somebody else has changed this meanwhile. Nothing was saved.")
         return HttpResponseRedirect(request.get_full_path())
-
-    def formfield_for_dbfield(
-        self, db_field: models.Field[Any, Any], request: HttpRequest, **options: Any
-    ) -> Any:
-        if db_field.name in self.given_once:
-            options |= {"required": False, "help_text": "given by the site when left empty"}
-        return super().formfield_for_dbfield(db_field, request, **options)
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[Any, ...]:
-        given = [name for name in self.given_once if obj and getattr(obj, name)]
-        return (*super().get_readonly_fields(request, obj), *given)
 
     def get_search_results(
         self, request: HttpRequest, queryset: Any, search_term: str
