@@ -252,6 +252,80 @@ def test_patients_are_not_listed_past_the_trail(boss: Client, model: type[models
         assert boss.get(reverse("admin:autocomplete"), query).status_code == 403
 
 
+# --- two people at once ---------------------------------------------------------------------------
+
+SET_UP: dict[type[models.Model], tuple[str, str]] = {
+    ClosedDay: ("reason", "Easter"),
+    Code: ("meaning", "Thorax"),
+    OpeningHours: ("name", "Winter"),
+    OrderSet: ("name", "Fall"),
+    ProcedureType: ("description", "CT head"),
+    Station: ("location", "Room 3"),
+    User: ("first_name", "Ines"),
+    Group: ("name", "Night"),
+}
+
+
+@pytest.mark.parametrize(("model", "changed"), SET_UP.items())
+def test_old_form_is_told_and_saves_nothing(
+    boss: Client, model: type[models.Model], changed: tuple[str, str]
+) -> None:
+    fill(1)
+    column, value = changed
+    row = model._default_manager.order_by("-pk")[0]
+    page = url(model, "change", row.pk)
+    form = form_of(boss, page)
+    setattr(row, column, value)
+    trail.save(row, by=trail.Actor("otto"))
+    events = AuditEvent.objects.count()
+    response = boss.post(page, form)
+    assert response.status_code == 200
+    assert f"otto changed this meanwhile ({label(model, column)}" in errors(response)
+    assert f"→ {value})" in errors(response)
+    assert getattr(model._default_manager.get(pk=row.pk), column) == value
+    assert AuditEvent.objects.count() == events
+    # Who has been told, and saves again, means it.
+    again = form | {"seen": response.context["adminform"].form["seen"].value()}
+    assert boss.post(page, again).status_code == 302
+    assert getattr(model._default_manager.get(pk=row.pk), column) != value
+
+
+def label(model: type[models.Model], column: str) -> str:
+    field: Any = model._meta.get_field(column)
+    return str(field.verbose_name)
+
+
+@pytest.mark.parametrize("model", SET_UP)
+def test_untouched_form_of_the_newest_version_saves_nothing(
+    boss: Client, model: type[models.Model]
+) -> None:
+    fill(1)
+    page = url(model, "change", model._default_manager.order_by("-pk")[0].pk)
+    events = AuditEvent.objects.count()
+    response = boss.post(page, form_of(boss, page))
+    assert response.status_code == 302, errors(response)
+    assert AuditEvent.objects.count() == events
+
+
+def test_form_that_does_not_say_what_it_saw_is_not_saved(boss: Client) -> None:
+    where = station()
+    page = url(Station, "change", where.pk)
+    for seen in ("", "x", "9" * 5000):
+        response = boss.post(page, form_of(boss, page) | {"seen": seen, "location": "Room 9"})
+        assert "Load the page again" in errors(response)
+    assert Station.objects.get().location == where.location
+
+
+def test_list_that_somebody_changed_makes_a_form_old(boss: Client) -> None:
+    thorax, head = code(), code("H", "Head")
+    kind = kind_with(thorax)
+    page = url(ProcedureType, "change", kind.pk)
+    form = form_of(boss, page)
+    trail.save(kind, by=trail.Actor("otto"), lists={"protocol_codes": [head]})
+    assert "otto changed this meanwhile" in errors(boss.post(page, form))
+    assert trail.ordered(kind, "protocol_codes") == [head]
+
+
 # --- signatures -----------------------------------------------------------------------------------
 
 
@@ -485,6 +559,7 @@ def test_groups_of_an_account_are_signed_for(boss: Client) -> None:
     page = url(User, "change", ines.pk)
     data = {
         "username": "ines",
+        "seen": form_of(boss, page)["seen"],
         "groups": [group.pk],
         "is_active": "on",
     }

@@ -11,6 +11,8 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import MONDAY, OpenPage, person
 from tests.browser.looks import faults
 from tests.cast import book, code, patient, station
+from worklist.audit import trail
+from worklist.audit.trail import Actor
 from worklist.models import ProcedureType, ScheduledProcedureStep
 
 
@@ -108,6 +110,22 @@ def test_calendar_of_a_closed_day_is_opened_and_used(open_page: OpenPage) -> Non
     page.locator("#calendarbox0").get_by_role("link", name="15", exact=True).click()
     page.fill("#id_reason", "Easter")
     page.get_by_role("button", name="Save and continue editing").click()
+    expect(page.locator(".success")).to_be_visible()
+
+
+def test_old_form_is_told_who_changed_what_and_keeps_what_was_typed(open_page: OpenPage) -> None:
+    where = station()
+    page = open_page("Administrator", f"/admin/worklist/station/{where.pk}/change/")
+    where.location = "Room 3"
+    trail.save(where, by=Actor("otto"))
+    page.fill("#id_location", "Room 9")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator(".errornote + .errorlist, .errorlist.nonfield")).to_contain_text(
+        "otto changed this meanwhile"
+    )
+    expect(page.locator("#id_location")).to_have_value("Room 9")
+    assert accessible(page) == []
+    page.get_by_role("button", name="Save", exact=True).click()
     expect(page.locator(".success")).to_be_visible()
 
 

@@ -20,6 +20,7 @@ from django.utils.translation import gettext_lazy as _
 
 from worklist import changes, values
 from worklist.actor import actor
+from worklist.admin.seen import FIELD, SeenForm, last_change
 from worklist.audit import trail
 from worklist.audit.models import AuditEvent
 from worklist.models.fields import DicomText
@@ -34,6 +35,26 @@ class SignedAdmin(admin.ModelAdmin):
 
     class Media:
         css = {"all": ("admin.css",)}
+
+    form = SeenForm
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
+        seen = last_change(self.model, unquote(object_id))
+        row = super().get_object(request, object_id, from_field)
+        if row is not None:
+            setattr(row, FIELD, getattr(row, "version", seen))
+        return row
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return [name for name in super().get_fields(request, obj) if name != FIELD]
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """A form that changes a row says which version of it it was filled from."""
+        fieldsets = super().get_fieldsets(request, obj)
+        if obj is None or not self.has_change_permission(request, obj):
+            return fieldsets
+        (title, options), *others = fieldsets
+        return ((title, {**options, "fields": (*options["fields"], FIELD)}), *others)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Wait for save_related, which knows the lists."""
