@@ -13,13 +13,13 @@ from django.db import models
 from django.utils.translation import gettext as _
 
 from worklist import changes
+from worklist.admin.nonsense import is_number
 from worklist.audit.models import AuditEvent
 from worklist.audit.trail import Snapshot
 from worklist.models.versions import Versioned
 from worklist.scheduling import StaleVersion, versions
 
 FIELD = "seen"
-_DIGITS = 18  # of the largest number that a column holds
 
 
 def last_change(model: type[models.Model], pk: object) -> int:
@@ -60,7 +60,7 @@ class SeenForm(forms.ModelForm):
         now = type(row)._base_manager.select_for_update().filter(pk=row.pk).first()
         if now is None:
             raise ValidationError(_("Somebody has deleted this meanwhile. Nothing was saved."))
-        if not (seen.isascii() and seen.isdigit() and len(seen) <= _DIGITS):
+        if not is_number(seen):
             raise ValidationError(
                 _("This form does not say which version it shows. Load the page again.")
             )

@@ -11,8 +11,8 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
-from django.core.exceptions import ValidationError
-from django.db import IntegrityError, models, transaction
+from django.core.exceptions import BadRequest, ValidationError
+from django.db import DataError, IntegrityError, models, transaction
 from django.db.models import Q, Value
 from django.db.models.functions import Upper
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -20,6 +20,7 @@ from django.utils.translation import gettext_lazy as _
 
 from worklist import changes, values
 from worklist.actor import actor
+from worklist.admin.nonsense import KeysAlone, refuse_nonsense
 from worklist.admin.seen import FIELD, SeenForm, last_change
 from worklist.audit import trail
 from worklist.audit.models import AuditEvent
@@ -28,7 +29,7 @@ from worklist.models.fields import DicomText
 _EVENTS_PER_PAGE = 50
 
 
-class SignedAdmin(admin.ModelAdmin):
+class SignedAdmin(KeysAlone, admin.ModelAdmin):
     """Each write ends in the trail, the row and its lists of related rows under one signature."""
 
     object_history_template = "admin/signed_history.html"
@@ -39,6 +40,7 @@ class SignedAdmin(admin.ModelAdmin):
     form = SeenForm
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
+        refuse_nonsense(request, object_id)
         seen = last_change(self.model, unquote(object_id))
         row = super().get_object(request, object_id, from_field)
         if row is not None:
@@ -81,6 +83,14 @@ class SignedAdmin(admin.ModelAdmin):
             for obj in queryset:
                 trail.delete(obj, by=actor(request))
 
+    def changelist_view(self, request: HttpRequest, *args: Any, **options: Any) -> HttpResponse:
+        refuse_nonsense(request)
+        try:
+            return super().changelist_view(request, *args, **options)
+        except (DataError, OverflowError, ValueError) as error:
+            # Filters are taken from the address as they stand: a year 99999, a number of 30 digits.
+            raise BadRequest("what the list is asked for cannot be looked up") from error
+
     def changeform_view(self, request: HttpRequest, *args: Any, **options: Any) -> HttpResponse:
         return self._or_say_why(request, super().changeform_view, *args, **options)
 
@@ -91,6 +101,7 @@ class SignedAdmin(admin.ModelAdmin):
         self, request: HttpRequest, view: Any, *args: Any, **options: Any
     ) -> HttpResponse:
         """Tell what another person's write, after the form was found valid, has made impossible."""
+        refuse_nonsense(request)
         try:
             return view(request, *args, **options)
         except ValidationError as error:
@@ -120,6 +131,7 @@ class SignedAdmin(admin.ModelAdmin):
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
+        refuse_nonsense(request, object_id)
         events = AuditEvent.objects.filter(
             model=self.opts.label_lower, object_id=unquote(object_id)
         )
@@ -177,7 +189,7 @@ class OrderedFormSet(forms.BaseInlineFormSet):
             form.fields["DELETE"].widget.attrs["aria-label"] = _("Delete")
 
 
-class OrderedInline(admin.TabularInline):
+class OrderedInline(KeysAlone, admin.TabularInline):
     """An ordered list of related rows. Whoever may change the parent may change the list."""
 
     form = OrderedForm
