@@ -108,6 +108,8 @@ class SignedAdmin(KeysAlone, admin.ModelAdmin):
             messages.error(request, " ".join(error.messages))
         except IntegrityError:  # ProtectedError is one
             messages.error(request, "Somebody else has changed this meanwhile. Nothing was saved.")
+        except OverflowError as error:  # SQLite's, for a key of 30 digits
+            raise BadRequest("no key of any row") from error
         return HttpResponseRedirect(request.get_full_path())
 
     def get_search_results(
