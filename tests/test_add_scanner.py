@@ -159,6 +159,8 @@ def test_whose_calls_are_heard(admin: Client) -> None:
     assert "DICOM_TLS_CA" in page
     assert "This AE title is another scanner&#x27;s: at the console it must be CT_01." in page
     assert "Is it this scanner?" in page
+    # Of what came to nothing in TLS it is not known that it came without.
+    assert page.count("without TLS") == 4
 
 
 def test_the_part_comes_when_there_is_something_new_and_ends(admin: Client) -> None:
@@ -274,10 +276,13 @@ def test_a_certificate_is_trusted(admin: Client) -> None:
     call = called(certificate="ab" * 32, certificate_subject="CN=ct1", tls="TLSv1.3")
     page = text(heard(admin, made))
     assert "CN=ct1" in page
-    assert "Trust this certificate" in page
+    assert "Answer it with this certificate only" in page
     take(admin, made, call, "certificate")
     assert Station.objects.get().certificates == "ab" * 32
-    assert "Trust this certificate" not in text(heard(admin, made))
+    called(certificate="cd" * 32)
+    page = text(heard(admin, made))
+    assert page.count("Trust this certificate, too") == 1
+    assert "Answer it with this certificate only" not in page
 
 
 def test_what_a_call_did_not_show_is_not_taken(admin: Client) -> None:
