@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from dicomscp.views import connection, data_set, mode, queries, shown
+from dicomscp.views import adding, connection, data_set, listen, mode, queries, sheet, shown
 
 urlpatterns = [
     path("exams/<int:pk>/dicom/", data_set.data_set, name="exam-dicom"),
@@ -20,5 +20,10 @@ urlpatterns = [
         connection.certificate,
         name="setup-scanner-certificate",
     ),
+    path("setup/scanners/add/", adding.add, name="setup-scanner-add"),
+    path("setup/scanners/<int:pk>/listen/", listen.listen, name="setup-scanner-listen"),
+    path("setup/scanners/<int:pk>/take/", listen.take, name="setup-scanner-take"),
+    path("setup/scanners/<int:pk>/added/", adding.added, name="setup-scanner-added"),
+    path("setup/scanners/<int:pk>/sheet/", sheet.sheet, name="setup-scanner-sheet"),
     path("setup/scanners/mode/", mode.switch, name="setup-mode"),
 ]

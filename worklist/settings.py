@@ -226,6 +226,9 @@ CSRF_FAILURE_VIEW = "worklist.views.errors.csrf_failure"
 AE_TITLE: str = env.str("AE_TITLE", default="WORKLIST")
 DICOM_BIND: str = env.str("DICOM_BIND", default="0.0.0.0")
 DICOM_PORT: int = env.int("DICOM_PORT", default=11112)
+# Under which name and port scanners reach us, where that differs: printed for service engineers.
+DICOM_PUBLIC_HOST: str = env.str("DICOM_PUBLIC_HOST", default="")
+DICOM_PUBLIC_PORT: int = env.int("DICOM_PUBLIC_PORT", default=DICOM_PORT)
 # Who may call: "known" are the stations that are set up; "any" is everybody, in a test network.
 DICOM_ACCESS: str = env.str("DICOM_ACCESS", default="known")
 # Whether a peer must call us by our own AE title.
