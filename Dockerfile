@@ -18,7 +18,7 @@ RUN SECRET_KEY=only-while-building python manage.py collectstatic --no-input --v
     && useradd --system --uid 10001 --no-create-home worklist
 USER worklist
 
-EXPOSE 8000 11112
+EXPOSE 8000 11112 2762
 
 CMD ["gunicorn", "--bind", "0.0.0.0:8000", "--worker-class", "gthread", "--workers", "2", \
      "--threads", "8", "--no-control-socket", "worklist.wsgi"]

@@ -3,7 +3,8 @@
 As DICOM_ACCESS says: `any` lets every caller in. `known` (the default) lets in the AE titles of the
 stations that are set up and may ask, from their addresses; as long as no station is set up at all,
 nobody can be told from anybody, and every caller is let in. So is, in set-up mode, one that is not
-set up or calls from elsewhere. Verification alone is anybody's.
+set up or calls from elsewhere. A station to which certificates are bound calls with one of them, by
+TLS, and they are nobody else's. Verification alone is anybody's.
 """
 
 from __future__ import annotations
@@ -39,9 +40,21 @@ class Reason(enum.StrEnum):
     STRANGER = "stranger"
     ADDRESS = "address"
     SWITCHED_OFF = "switched-off"
+    CERTIFICATE = "certificate"
     CALLED = "called"
     # Decided by the library, when too many associations are open.
     FULL = "full"
+    # Decided before there was an association: the names are those of wire.tls.Fault.
+    SILENT = "silent"
+    NOT_TLS = "not-tls"
+    NOTHING_IN_COMMON = "nothing-common"
+    NO_CERTIFICATE = "no-certificate"
+    EXPIRED = "cert-expired"
+    NOT_YET_VALID = "cert-not-yet"
+    UNTRUSTED = "cert-untrusted"
+    DISTRUSTS_US = "distrusts-us"
+    TLS_WHERE_NONE_IS = "tls-on-plain"
+    TLS_FAILED = "tls-failed"
 
     @property
     def words(self) -> str:
@@ -55,8 +68,21 @@ class Reason(enum.StrEnum):
             Reason.STRANGER: _("its AE title is not set up"),
             Reason.ADDRESS: _("it called from an address that is not the scanner's"),
             Reason.SWITCHED_OFF: _("the scanner is set up, and may not ask"),
+            Reason.CERTIFICATE: _("it did not show a certificate that is this scanner's"),
             Reason.CALLED: _("it called us by another AE title than ours"),
             Reason.FULL: _("too many associations were open"),
+            Reason.SILENT: _("it did not finish the TLS handshake in time"),
+            Reason.NOT_TLS: _("it spoke without TLS on the port that wants TLS"),
+            Reason.NOTHING_IN_COMMON: _("it offered no TLS version or cipher that is allowed here"),
+            Reason.NO_CERTIFICATE: _("it showed no certificate, and one is required (TLS)"),
+            Reason.EXPIRED: _("its certificate has expired (TLS)"),
+            Reason.NOT_YET_VALID: _(
+                "its certificate is not valid yet (TLS): are the clocks right?"
+            ),
+            Reason.UNTRUSTED: _("its certificate is from an authority that is not trusted (TLS)"),
+            Reason.DISTRUSTS_US: _("it does not trust the certificate of this server (TLS)"),
+            Reason.TLS_WHERE_NONE_IS: _("it spoke TLS on the port that is without"),
+            Reason.TLS_FAILED: _("the TLS handshake failed"),
         }[self]
 
 
@@ -67,10 +93,28 @@ _LIMIT_EXCEEDED = (2, 3, 2)
 _REJECTIONS = {
     Reason.STRANGER: _CALLING_NOT_RECOGNISED,
     Reason.ADDRESS: _CALLING_NOT_RECOGNISED,
+    Reason.CERTIFICATE: _CALLING_NOT_RECOGNISED,
     Reason.SWITCHED_OFF: _CALLING_NOT_RECOGNISED,
     Reason.CALLED: _CALLED_NOT_RECOGNISED,
     Reason.FULL: _LIMIT_EXCEEDED,
 }
+
+
+# Why a connection ended before there was an association.
+OF_TLS = frozenset(
+    {
+        Reason.SILENT,
+        Reason.NOT_TLS,
+        Reason.NOTHING_IN_COMMON,
+        Reason.NO_CERTIFICATE,
+        Reason.EXPIRED,
+        Reason.NOT_YET_VALID,
+        Reason.UNTRUSTED,
+        Reason.DISTRUSTS_US,
+        Reason.TLS_WHERE_NONE_IS,
+        Reason.TLS_FAILED,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -83,6 +127,8 @@ class Call:
     our_title: str = ""
     # Verification is all that it asks for.
     is_echo: bool = False
+    # The fingerprint of the certificate that it showed (TLS); "": it showed none.
+    certificate: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,7 +140,7 @@ class Verdict:
 
     @property
     def is_accepted(self) -> bool:
-        return self.reason not in _REJECTIONS
+        return self.reason not in _REJECTIONS and self.reason not in OF_TLS
 
     @property
     def rejection(self) -> tuple[int, int, int] | None:
@@ -132,6 +178,9 @@ def _of_caller(call: Call, station: Known | None) -> Verdict:
     if station is not None:
         if not station.is_allowed:
             return Verdict(Reason.SWITCHED_OFF, station)
+        # Set-up mode is no way round it: who binds a certificate wants no one else let in.
+        if not _is_shown(call.certificate, station):
+            return Verdict(Reason.CERTIFICATE, station)
         if _is_within(call.address, station.networks):
             return Verdict(Reason.KNOWN, station)
     elif not Station.objects.exists():
@@ -139,6 +188,15 @@ def _of_caller(call: Call, station: Known | None) -> Verdict:
     if set_up_mode():
         return Verdict(Reason.SET_UP_MODE, station)
     return Verdict(Reason.ADDRESS if station else Reason.STRANGER, station)
+
+
+def _is_shown(certificate: str, station: Known) -> bool:
+    """Whether this certificate, or none, will do for the station."""
+    if station.certificates:
+        return certificate in station.certificates
+    # What is bound to another scanner speaks for no one else.
+    bound = Station.objects.filter(certificates__contains=certificate)
+    return not certificate or not bound.exists()
 
 
 def _is_within(address: str, networks: str) -> bool:

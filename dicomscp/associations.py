@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from django.utils import timezone
+from django.utils import timezone, translation
 from pydicom.uid import UID
 from pynetdicom import evt
 from pynetdicom.pdu_primitives import A_ASSOCIATE
@@ -25,6 +25,7 @@ from dicomscp.journal import JOURNAL, End
 from dicomscp.models import Association, Ended
 from dicomscp.status import Refusal
 from dicomscp.wire.association import WorklistAssociation
+from dicomscp.wire.tls import Fault, HandshakeError, Secured
 
 logger = logging.getLogger(__name__)
 
@@ -53,14 +54,20 @@ def number(association: object) -> uuid.UUID | None:
     return conversation.number if conversation else None
 
 
+def certificate(association: object) -> str:
+    """The fingerprint of the certificate that the peer showed, "" for none."""
+    secured: Secured | None = getattr(association, "secured", None)
+    return secured.fingerprint if secured else ""
+
+
 def printable(text: str) -> str:
     """A peer's own words on one line of the log."""
     return text.encode("unicode_escape").decode("ascii").replace(" ", "_")
 
 
-def kept(text: str | None) -> str:
+def kept(text: str | None, most: int = 64) -> str:
     """A peer's own words in the journal."""
-    return (text or "").encode("unicode_escape").decode("ascii")[:64]
+    return (text or "").encode("unicode_escape").decode("ascii")[:most]
 
 
 def on_requested(event: evt.Event) -> None:
@@ -123,13 +130,16 @@ def _call(event: evt.Event) -> Call:
         called=(request.called_ae_title or "").strip(),
         our_title=event.assoc.acceptor.ae_title.strip(),
         is_echo=asked == {Verification},
+        certificate=certificate(event.assoc),
     )
 
 
 def _log(event: evt.Event, what: str, more: str = "") -> None:
     call = _call(event)
     titles = printable(call.calling), printable(call.called)
-    logger.info("%s ae=%s called=%s peer=%s%s", what, *titles, call.address, more)
+    secured = cast(WorklistAssociation, event.assoc).secured
+    by = f" tls={secured.protocol}" if secured else ""
+    logger.info("%s ae=%s called=%s peer=%s%s%s", what, *titles, call.address, by, more)
 
 
 def _keep(
@@ -142,6 +152,7 @@ def _keep(
     """Have the association's row written."""
     call = _call(event)
     requestor = event.assoc.requestor
+    secured: Secured | None = cast(WorklistAssociation, event.assoc).secured
     JOURNAL.add(
         Association(
             pk=conversation.number,
@@ -155,6 +166,43 @@ def _keep(
             refused_contexts=_lines(refused),
             is_accepted=Verdict(reason).is_accepted,
             reason=reason,
+            **_of_tls(secured),
+        )
+    )
+
+
+def _of_tls(secured: Secured | None) -> dict[str, str]:
+    if secured is None:
+        return {}
+    return {
+        "tls": f"{secured.protocol} {secured.cipher}"[:64],
+        "certificate": secured.fingerprint,
+        "certificate_subject": kept(secured.subject, 200),
+    }
+
+
+def on_fault(address: str, error: HandshakeError) -> None:
+    """A connection that TLS let nothing come of: a line of the log, and of the journal a row.
+
+    What looks at the port and goes is neither: port scans and load balancers do.
+    """
+    if error.fault is Fault.GONE:
+        logger.debug("TLS handshake not begun peer=%s", address)
+        return
+    reason = Reason(error.fault)
+    with translation.override("en"):
+        words = reason.words
+    said = f" ({printable(str(error))})" if str(error) else ""
+    logger.warning("connection refused peer=%s reason=%s: %s%s", address, reason, words, said)
+    now = timezone.now()
+    JOURNAL.add(
+        Association(
+            opened=now,
+            closed=now,
+            address=address,
+            is_accepted=False,
+            reason=reason,
+            ended=Ended.ABORTED,
         )
     )
 

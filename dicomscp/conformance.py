@@ -161,7 +161,9 @@ query: what is committed is what the next query sees. The commands `manage.py ec
 **Who may call.** An association whose calling AE title is that of no station that is set up, of one
 that may not ask, or of one that calls from other addresses than are set for it, is rejected: result
 1 (permanent), source 1, reason 3 (calling AE title not recognised). With another called AE title
-than ours, where that is checked, the reason is 7. Exceptions:
+than ours, where that is checked, the reason is 7. Rejected with reason 3 is also, in set-up mode
+too, a station that shows none of the TLS certificates that are bound to it, or one that is bound to
+another station alone. Exceptions:
 
 - an association that asks for Verification alone is accepted from every caller;
 - as long as no station is set up at all, and with `DICOM_ACCESS=any`, every caller is accepted;
@@ -232,11 +234,12 @@ All keys are combined with AND. In detail (PS3.4 C.2.2.2 and K.2.2):
 3. **Case and blanks.** Matching is case-sensitive, except for PN. Blanks round a value do not
    count; those before an LT, ST, UC or UR do.
 4. **Person names** (all attributes of VR PN). Case-insensitive, character by character (`ß` is
-   `ẞ`, but not `ss`), and accent-sensitive. Blanks round components and trailing `^` do not
-   count. A key without `=` matches any one component group (alphabetic, ideographic, phonetic); a
-   key with `=` is compared group by group, a group of the key that is empty or `*` being
-   universal. A name without wildcard is compared as a whole: `DOE` does not match `DOE^JANE`.
-   Wildcards work as on other VRs. Fuzzy semantic matching is not supported.
+   `ẞ`), and accent-sensitive; `ss` and `ß` find each other (the first three in a component group
+   of the key). Blanks round components and trailing `^` do not count. A key without `=` matches
+   any one component group (alphabetic, ideographic, phonetic); a key with `=` is compared group
+   by group, a group of the key that is empty or `*` being universal. A name without wildcard is
+   compared as a whole: `DOE` does not match `DOE^JANE`. Wildcards work as on other VRs. Fuzzy
+   semantic matching is not supported.
 5. **Empty stored values.** A step whose value is unknown fails every key on that attribute that
    is not universal.
 6. **Dates and times, single.** DA is read as `YYYYMMDD` and as `YYYY.MM.DD`, TM also with colons.
@@ -320,6 +323,9 @@ TCP/IP, IPv4 or IPv6 as the address says. Address, port and AE title are set by 
 | --- | --- |
 | `DICOM_BIND` | 0.0.0.0 |
 | `DICOM_PORT` | 11112 |
+| `DICOM_TLS_PORT` | 0: none; 2762 is the registered port |
+| `DICOM_TLS_CERT`, `DICOM_TLS_KEY`, `DICOM_TLS_CA` | none |
+| `DICOM_TLS_CLIENT` | required |
 | `AE_TITLE` | WORKLIST |
 | `DICOM_ACCESS` | known |
 | `DICOM_CHECK_CALLED_AE_TITLE` | 0 |
@@ -349,9 +355,27 @@ clocks, and are returned as they are stored.
 
 ## 7 Security
 
-No security profile is claimed. Associations are neither encrypted nor authenticated by the
-broker, and an AE title is no secret (section 3.2.1): its port belongs on a network of the
-modalities alone, or behind a tunnel. A journal in the database keeps each association and each
+The **BCP 195 RFC 8996, 9325 TLS Secure Transport Connection Profile** (PS3.15 B.12) is supported on
+a port of its own, `DICOM_TLS_PORT`; TLS is never negotiated on the port without.
+
+| Subject | Value |
+| --- | --- |
+| Versions | TLS 1.3, preferred, and TLS 1.2 |
+| Suites of TLS 1.3 | TLS_AES_256_GCM_SHA384, TLS_CHACHA20_POLY1305_SHA256, TLS_AES_128_GCM_SHA256 |
+| Suites of TLS 1.2 | ECDHE with RSA or ECDSA, and AES-GCM or ChaCha20-Poly1305 |
+| Keys | RSA of 2048 bits or more, elliptic curves; no SHA-1 |
+| Compression, renegotiation, resumption | none |
+| Certificates of peers | required, optional or not asked for (`DICOM_TLS_CLIENT`) |
+| Validation | path to an authority of `DICOM_TLS_CA`, and validity; revocation is not checked |
+| Binding to an AE title | by SHA-256 fingerprint, where a site sets it (section 3.2.1) |
+| Handshake | within 5 s, else the connection is closed |
+| Integrity check fails | the connection is closed (A-P-ABORT, reason not specified) |
+
+As SCU, for the operator's commands, the same versions and suites are offered.
+
+On the port without TLS, associations are neither encrypted nor authenticated by the broker, and an
+AE title is no secret (section 3.2.1): the port belongs on a network of the modalities alone, or
+behind a tunnel. A journal in the database keeps each association and each
 C-FIND request with the numbers of the steps that were sent, for 30 days (`JOURNAL_DAYS`). The log
 tells of each association and query the AE titles, the address, counts and the status, and nothing
 of a patient.

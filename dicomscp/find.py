@@ -16,6 +16,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Exists, OuterRef, Q, Subquery
 
+from dicomscp import matching
 from dicomscp import scope as scopes
 from dicomscp.matching import (
     AnyItem,
@@ -237,7 +238,10 @@ def _narrow_column(condition: Condition, path: str) -> Q:
     if isinstance(condition, NameLike):
         where = ~Q(**{f"{path}_folded": ""})
         for group in filter(None, condition.groups):
-            where &= _name_like(f"{path}_folded", _like(group))
+            where &= _any(
+                _name_like(f"{path}_folded", _like(spelling))
+                for spelling in matching.spellings(group)
+            )
         return where
     if isinstance(condition, NumberIs):
         # No cast: databases refuse some numbers and round others.

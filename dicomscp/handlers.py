@@ -175,7 +175,11 @@ def _answers(event: evt.Event, account: _Account) -> Iterator[tuple[int | Datase
     query = plan.make(elements)
     account.unsupported = len(query.unsupported)
     requestor = event.assoc.requestor
-    call = Call(requestor.ae_title.strip(), requestor.address)
+    call = Call(
+        requestor.ae_title.strip(),
+        requestor.address,
+        certificate=associations.certificate(event.assoc),
+    )
     items, rules = _read(query, call, account)
     account.matches = len(items)
     for item in items:

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.db import connection, transaction
-from django.utils import timezone
 
 from dicomscp.models import Association, Ended, Query
 
@@ -171,14 +170,13 @@ class Journal:
 JOURNAL = Journal()
 
 
-def purge(*, days: int) -> tuple[int, int]:
-    """Delete what is older than these days; answers how many associations and queries that were.
+def forget(before: dt.datetime) -> int:
+    """Delete what is older; answers how many rows that were.
 
     An association goes when it is over, or as old as if it were.
     """
-    before = timezone.now() - dt.timedelta(days=days)
     queries = _delete(Query.objects.filter(at__lt=before))
-    return _delete(Association.objects.filter(opened__lt=before, queries=None)), queries
+    return queries + _delete(Association.objects.filter(opened__lt=before, queries=None))
 
 
 def _delete(rows: object) -> int:

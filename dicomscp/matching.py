@@ -7,9 +7,12 @@ is read. Pure: no database, no network.
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
+from itertools import product
 
 from dicomscp.status import IDENTIFIER_DOES_NOT_MATCH, Refusal
 from worklist import values
@@ -88,10 +91,10 @@ class NameLike(_OfOne):
     def _matches(self, name: str) -> bool:
         stored = values.fold_name(name).split("=")
         if len(self.groups) == 1:
-            return any(group != "" and is_like(group, self.groups[0]) for group in stored)
+            return any(group != "" and _is_name_like(group, self.groups[0]) for group in stored)
         stored += [""] * (len(self.groups) - len(stored))
         return all(
-            pattern == "" or (group != "" and is_like(group, pattern))
+            pattern == "" or (group != "" and _is_name_like(group, pattern))
             for pattern, group in zip(self.groups, stored, strict=False)
         )
 
@@ -263,6 +266,27 @@ def is_like(text: str, pattern: str) -> bool:
         else:
             return False
     return pattern[wanted:].strip("*") == ""
+
+
+@lru_cache(maxsize=1024)
+def spellings(pattern: str) -> tuple[str, ...]:
+    """A folded name pattern as it stands and with each of its first three "ss" and "ß" as either.
+
+    A console in capitals, or without the letter, has no other way to ask for Weiß than WEISS.
+    """
+    texts = re.split("(ss|ß)", pattern, maxsplit=3)
+    between, sharp = texts[::2], ("ss", "ß")
+    if len(between) == 1:
+        return (pattern,)
+    made = (
+        "".join(text + s for text, s in zip(between, (*choice, ""), strict=True))
+        for choice in product(sharp, repeat=len(between) - 1)
+    )
+    return tuple(made)
+
+
+def _is_name_like(group: str, pattern: str) -> bool:
+    return any(is_like(group, spelling) for spelling in spellings(pattern))
 
 
 # --- from a key's text to its condition -----------------------------------------------------------

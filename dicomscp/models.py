@@ -63,6 +63,10 @@ class Association(models.Model):
     contexts = models.TextField()
     refused_contexts = models.TextField()
     is_accepted = models.BooleanField()
+    # What it was secured with ("": it came without TLS), and the certificate that the peer showed.
+    tls = models.CharField(max_length=64, default="")
+    certificate = models.CharField(max_length=64, default="")
+    certificate_subject = models.CharField(max_length=200, default="")
     # One of access.Reason.
     reason = models.CharField(max_length=16)
     ended = models.CharField(max_length=8, choices=Ended.choices, default="")

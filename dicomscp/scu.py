@@ -1,10 +1,11 @@
-"""Our own calls as a client (SCU): C-ECHO and a C-FIND of the Modality Worklist.
+"""Our own calls as a client (SCU): a C-FIND of the Modality Worklist.
 
 No Django and no database: what a caller passes is all that is known here.
 """
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -15,10 +16,11 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.events import Event
-from pynetdicom.sop_class import ModalityWorklistInformationFind, Verification
+from pynetdicom.sop_class import ModalityWorklistInformationFind
 
 from dicomscp.status import PENDING, PENDING_WARNING, SUCCESS
 from dicomscp.wire import client
+from dicomscp.wire.tls import HandshakeError
 
 CONNECT_WITHIN = 10.0  # seconds; also for the answer to an association request
 ANSWER_WITHIN = 60.0  # seconds, for each response
@@ -32,21 +34,24 @@ class FailureStatusError(CallError):
     """An SCP that answered in good order, with a failure status."""
 
 
-def echo(host: str, port: int, *, calling: str, called: str) -> None:
-    """Ask for a C-ECHO. Raises CallError unless the answer is Success."""
-    with _association(host, port, Verification, calling=calling, called=called) as assoc:
-        _succeed(assoc.send_c_echo(), assoc)
-
-
 def find(
-    host: str, port: int, *, identifier: Dataset, calling: str, called: str
+    host: str,
+    port: int,
+    *,
+    identifier: Dataset,
+    calling: str,
+    called: str,
+    secure: ssl.SSLContext | None = None,
 ) -> Iterator[Dataset]:
     """Each match of a worklist query, in the order in which the SCP sends them.
 
-    Raises CallError when the SCP cannot be reached or ends with anything but Success.
+    With `secure`, by TLS. Raises CallError when the SCP cannot be reached or ends with anything but
+    Success.
     """
     sop_class = ModalityWorklistInformationFind
-    with _association(host, port, sop_class, calling=calling, called=called) as assoc:
+    with _association(
+        host, port, sop_class, calling=calling, called=called, secure=secure
+    ) as assoc:
         for status, match in assoc.send_c_find(identifier, sop_class):
             if status.get("Status") not in (PENDING, PENDING_WARNING):
                 _succeed(status, assoc)
@@ -58,7 +63,13 @@ def find(
 
 @contextmanager
 def _association(
-    host: str, port: int, sop_class: str, *, calling: str, called: str
+    host: str,
+    port: int,
+    sop_class: str,
+    *,
+    calling: str,
+    called: str,
+    secure: ssl.SSLContext | None,
 ) -> Iterator[Association]:
     """An association for one SOP class; it is aborted when its user fails or goes away early."""
     connections: list[Event] = []
@@ -71,13 +82,17 @@ def _association(
             host,
             port,
             ae_title=called,
+            tls_args=(secure, host) if secure else None,
             evt_handlers=[*client.HANDLERS, (evt.EVT_CONN_OPEN, connections.append)],
         )
     except (OSError, TypeError, ValueError) as error:
         # A host name without an address, or an AE title that cannot be one.
         raise CallError(f"{called} at {host} port {port} cannot be called: {error}.") from error
     if not assoc.is_established:
-        raise CallError(_why_not(assoc, f"{called} at {host} port {port}", calling, connections))
+        peer = f"{called} at {host} port {port}"
+        if secure and not connections:
+            raise CallError(_why_not_secure(host, port, peer, secure))
+        raise CallError(_why_not(assoc, peer, calling, connections))
     try:
         yield assoc
     except FailureStatusError:
@@ -99,6 +114,18 @@ def _why_not(assoc: Association, peer: str, calling: str, connections: Sequence[
     if assoc.acceptor.primitive is not None:
         return f"{peer} does not offer this service."
     return f"{peer} was reached, but did not answer as a DICOM application."
+
+
+def _why_not_secure(host: str, port: int, peer: str, secure: ssl.SSLContext) -> str:
+    """The library tells nobody why a handshake came to nothing: it is done once more."""
+    try:
+        connection, _ = client.connect(host, port, within=CONNECT_WITHIN, secure=secure)
+    except OSError:
+        return f"{peer} cannot be reached: no connection."
+    except HandshakeError as error:
+        return f"{peer} cannot be reached by TLS: {error.fault} ({error})."
+    connection.close()
+    return f"{peer} cannot be reached by TLS."
 
 
 def _succeed(status: Dataset, assoc: Association) -> None:

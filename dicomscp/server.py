@@ -8,11 +8,13 @@ from typing import Any, cast
 
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, _config
+from pynetdicom.association import Association
 from pynetdicom.sop_class import ModalityWorklistInformationFind, Verification
 
-from dicomscp import handlers
+from dicomscp import associations, handlers
 from dicomscp.journal import JOURNAL
 from dicomscp.wire.server import WorklistServer
+from dicomscp.wire.tls import Tls
 
 # Neither deflated (a bomb of 400 kB inflates to 400 MB) nor big endian (retired).
 TRANSFER_SYNTAXES = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
@@ -31,14 +33,31 @@ _config.LOG_REQUEST_IDENTIFIERS = False
 _config.LOG_RESPONSE_IDENTIFIERS = False
 
 
+class PortError(OSError):
+    """An address that cannot be listened on."""
+
+    def __init__(self, number: int | None, text: str | None, bind: str, port: int) -> None:
+        super().__init__(number, text)
+        self.bind, self.port = bind, port
+
+
 class WorklistScp:
     """One SCP: Modality Worklist Information Model - FIND and Verification in one AE."""
 
     def __init__(
-        self, *, ae_title: str, bind: str, port: int, maximum_associations: int = 100
+        self,
+        *,
+        ae_title: str,
+        bind: str,
+        port: int,
+        maximum_associations: int = 100,
+        tls: Tls | None = None,
+        tls_port: int = 0,
     ) -> None:
         self._address = (bind, port)
-        self._server: WorklistServer | None = None
+        self._tls, self._tls_address = tls, (bind, tls_port)
+        # The one without TLS, and behind it the one with, if there is one.
+        self._servers: list[WorklistServer] = []
         self._ae = AE(ae_title)
         self._ae.add_supported_context(ModalityWorklistInformationFind, TRANSFER_SYNTAXES)
         self._ae.add_supported_context(Verification, TRANSFER_SYNTAXES)
@@ -51,41 +70,62 @@ class WorklistScp:
     @property
     def port(self) -> int:
         """The port that is listened on: given by the system when 0 was asked for."""
-        assert self._server is not None and self._server.socket is not None
-        return int(self._server.socket.getsockname()[1])
+        return _port(self._servers[0])
+
+    @property
+    def tls_port(self) -> int:
+        """The port that wants TLS."""
+        return _port(self._servers[1])
 
     def start(self) -> None:
-        """Listen and serve in threads of its own. Raises OSError when the address cannot be had."""
-        server = cast(
-            WorklistServer,
-            self._ae.make_server(
-                self._address,
+        """Listen and serve in threads of its own.
+
+        Raises PortError when an address cannot be had; then neither is listened on.
+        """
+        servers = [self._listen(self._address, None)]
+        if self._tls is not None:
+            try:
+                servers.append(self._listen(self._tls_address, self._tls))
+            except PortError:
+                servers[0].server_close()
+                raise
+        for server in servers:
+            threading.Thread(
+                target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True
+            ).start()
+        self._servers = servers
+        JOURNAL.start()
+
+    def _listen(self, address: tuple[str, int], tls: Tls | None) -> WorklistServer:
+        try:
+            server = self._ae.make_server(
+                address,
                 evt_handlers=cast(Any, handlers.HANDLERS),
                 server_class=WorklistServer,
-            ),
-        )
-        threading.Thread(
-            target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True
-        ).start()
-        self._server = server
-        JOURNAL.start()
+                tls=tls,
+                at_fault=associations.on_fault,
+            )
+        except OSError as error:
+            raise PortError(error.errno, error.strerror, *address) from None
+        return cast(WorklistServer, server)
 
     def stop(self, *, drain: float = 0.0) -> None:
         """Accept nothing more; what runs may end within `drain` seconds; abort the rest."""
-        if self._server is None:
+        if not self._servers:
             return
-        server, self._server = self._server, None
-        server.shutdown()
+        servers, self._servers = self._servers, []
+        for server in servers:
+            server.shutdown()
         deadline = time.monotonic() + drain
         while time.monotonic() < deadline:
-            running = server.active_associations
+            running = _running(servers)
             for association in running:
                 if not handlers.is_answering(association):
                     association.abort()
             if not any(handlers.is_answering(association) for association in running):
                 break
             time.sleep(_POLL)
-        ending = server.active_associations
+        ending = _running(servers)
         for association in ending:
             association.abort()
         # What still runs may hold a connection to the database.
@@ -93,3 +133,12 @@ class WorklistScp:
         for association in ending:
             association.join(max(0.0, deadline - time.monotonic()))
         JOURNAL.stop()
+
+
+def _port(server: WorklistServer) -> int:
+    assert server.socket is not None
+    return int(server.socket.getsockname()[1])
+
+
+def _running(servers: list[WorklistServer]) -> list[Association]:
+    return [association for server in servers for association in server.active_associations]

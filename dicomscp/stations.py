@@ -25,7 +25,7 @@ _SAME = (
     "match_limit",
     "alphabetic_only",
 )
-_OTHER = ("pk", "name", "is_allowed", "networks", "character_set")
+_OTHER = ("pk", "name", "is_allowed", "networks", "certificates", "character_set")
 _PARTS = (
     "titles__ae_title",
     "modality_aliases__asked",
@@ -42,6 +42,8 @@ class Known:
     is_allowed: bool
     networks: str
     rules: Rules
+    # The fingerprints of those that it may show; (): it needs none.
+    certificates: tuple[str, ...] = ()
 
 
 def known(ae_title: str) -> Known | None:
@@ -104,4 +106,5 @@ def _read(stations: QuerySet[Station]) -> Known | None:
         character_set=terms(first["character_set"]),
         **{name: first[name] for name in _SAME},
     )
-    return Known(first["pk"], first["is_allowed"], first["networks"], rules)
+    certificates = tuple(first["certificates"].split())
+    return Known(first["pk"], first["is_allowed"], first["networks"], rules, certificates)

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from django.urls import path
 
-from dicomscp.views import data_set, explain, explain_query, mode, queries, readiness, shown
+from dicomscp.views import (
+    adding,
+    connection,
+    data_set,
+    explain,
+    explain_query,
+    listen,
+    mode,
+    queries,
+    readiness,
+    sheet,
+    shown,
+)
 
 urlpatterns = [
     path("exams/<int:pk>/dicom/", data_set.data_set, name="exam-dicom"),
@@ -20,5 +32,16 @@ urlpatterns = [
     path("readiness/lanes/", readiness.lanes, name="readiness-lanes"),
     path("setup/scanners/<int:pk>/list/", shown.shown, name="setup-scanner-shown"),
     path("setup/scanners/<int:pk>/list/now/", shown.shown_now, name="setup-scanner-shown-now"),
+    path("setup/scanners/<int:pk>/test/", connection.try_connection, name="setup-scanner-test"),
+    path(
+        "setup/scanners/<int:pk>/certificate/",
+        connection.certificate,
+        name="setup-scanner-certificate",
+    ),
+    path("setup/scanners/add/", adding.add, name="setup-scanner-add"),
+    path("setup/scanners/<int:pk>/listen/", listen.listen, name="setup-scanner-listen"),
+    path("setup/scanners/<int:pk>/take/", listen.take, name="setup-scanner-take"),
+    path("setup/scanners/<int:pk>/added/", adding.added, name="setup-scanner-added"),
+    path("setup/scanners/<int:pk>/sheet/", sheet.sheet, name="setup-scanner-sheet"),
     path("setup/scanners/mode/", mode.switch, name="setup-mode"),
 ]

@@ -103,7 +103,7 @@
       const wanted = ["patient_query", "family", "given", "patient_id"]
         .map((name) => who.querySelector(`[name=${name}]`))
         .find((field) => field && !field.value);
-      (wanted ?? document.querySelector("#id_exam_query, #id_exam"))?.focus();
+      (wanted ?? document.querySelector("#id_exam_query"))?.focus();
       document.getElementById("exam")?.dispatchEvent(new CustomEvent("recheck"));
     }
   });
@@ -119,21 +119,6 @@
     }
   }
   document.addEventListener("input", count);
-
-  // --- the walk-in's exam is mostly that of the last one -----------------------------------------------
-
-  const last = document.querySelector("[data-remember]");
-  if (last) {
-    const key = `worklist-${last.dataset.remember}`;
-    const kept = localStorage.getItem(key);
-    if (!last.value && kept && [...last.options].some((option) => option.value === kept)) {
-      last.value = kept;
-      const changed = () => last.dispatchEvent(new Event("change", { bubbles: true }));
-      // Once htmx listens.
-      document.addEventListener("htmx:after:process", changed, { once: true });
-    }
-    last.form.addEventListener("submit", () => localStorage.setItem(key, last.value));
-  }
 
   upgrade();
 })();

@@ -1,6 +1,7 @@
 """The cast of the tests: CT1 and MR1, Müller^Anna, an order of hers, clerk Ines who signs.
 
-`book` books as people do; `step` writes rows as they stand, whatever the rules of booking say.
+`book` books as people do; `step` and `booked` write rows as they stand, whatever the rules of
+booking say.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from worklist.models import (
     Code,
     ImagingServiceRequest,
     Patient,
+    ProcedureType,
     RequestedProcedure,
     ScheduledProcedureStep,
     Station,
@@ -29,6 +31,9 @@ from worklist.scheduling import PlannedStep
 
 actor = Actor("ines", "10.0.0.7")
 DAY = dt.date(2024, 7, 5)
+# The day on which people book, and the moment at which they do.
+MONDAY = dt.date(2026, 11, 23)
+NOW = dt.datetime(2026, 11, 23, 10, 42)
 YAMADA = "Yamada^Tarou=山田^太郎=やまだ^たろう"
 _numbers = count(1)
 
@@ -44,6 +49,28 @@ def station(ae_title: str = "CT1", name: str = "CT Ground Floor") -> Station:
 def code(value: str = "CTTH", meaning: str = "CT Thorax") -> Code:
     made = Code(value=value, scheme="99SITE", meaning=meaning)
     trail.save(made, by=actor)
+    return made
+
+
+def kind(
+    code: str = "CTHEAD",
+    description: str = "CT head",
+    *,
+    modality: str = "CT",
+    is_coded: bool = True,
+    **more: Any,
+) -> ProcedureType:
+    """An entry of the catalogue, with a code and a protocol code of its own."""
+    made = ProcedureType(code=code, description=description, modality=modality, **more)
+    codes = [
+        Code(value=value, scheme="99SITE", meaning=description) for value in (code, f"P-{code}")
+    ]
+    for each in codes if is_coded else ():
+        trail.save(each, by=actor)
+    if is_coded:
+        made.requested_procedure_code = codes[0]
+        made.preparation = made.preparation or "Nothing to eat"
+    trail.save(made, by=actor, lists={"protocol_codes": codes[1:]} if is_coded else None)
     return made
 
 
@@ -114,6 +141,20 @@ def step(
     for position, each in enumerate(codes):
         StepProtocolCode.objects.create(step=made, code=each, position=position)
     return made
+
+
+def booked(start: str, end: str, *, on: str = "CT1", **more: Any) -> ScheduledProcedureStep:
+    """A step of that Monday, from and until these times, on the station with this AE title."""
+    return step(
+        **{
+            "stations": (on,),
+            "ScheduledProcedureStepStartDate": MONDAY,
+            "ScheduledProcedureStepStartTime": dt.time.fromisoformat(start),
+            "ScheduledProcedureStepEndDate": MONDAY,
+            "ScheduledProcedureStepEndTime": dt.time.fromisoformat(end),
+            **more,
+        }
+    )
 
 
 def _columns(model: type[models.Model], values: dict[str, Any]) -> dict[str, Any]:

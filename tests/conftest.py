@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from tests import tools
+from tests.findscu import Findscu
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -21,3 +25,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in item.iter_markers("needs"):
         for tool in mark.args:
             tools.require(tool)
+
+
+@pytest.fixture
+def findscu(transactional_db: None, tmp_path: Path) -> Iterator[Findscu]:
+    """The witness at a server of ours that sees the test's database."""
+    from dicomscp.server import WorklistScp
+
+    tools.require("dcmtk")
+    scp = WorklistScp(ae_title="WORKLIST", bind="127.0.0.1", port=0)
+    scp.start()
+    yield Findscu(scp.port, tmp_path)
+    scp.stop()

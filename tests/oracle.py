@@ -519,12 +519,27 @@ def wanted_groups(key: str) -> list[str]:
 def is_name_like(name: str, key: str) -> bool:
     stored, wanted = fold(name), wanted_groups(key)
     if len(wanted) == 1:
-        return any(group and is_like(group, wanted[0], is_same_letter) for group in stored)
+        return any(group and is_name_group_like(group, wanted[0]) for group in stored)
     stored += [""] * len(wanted)
     return all(
-        not pattern or (group and is_like(group, pattern, is_same_letter))
+        not pattern or (group and is_name_group_like(group, pattern))
         for group, pattern in zip(stored, wanted, strict=False)
     )
+
+
+def is_name_group_like(group: str, pattern: str) -> bool:
+    return any(is_like(group, one, is_same_letter) for one in sharp_spellings(pattern))
+
+
+def sharp_spellings(pattern: str, left: int = 3) -> list[str]:
+    """The pattern with its first "ss" or "ß", read from the left, as either; and so on, thrice."""
+    for at, letter in enumerate(pattern):
+        two = [each.casefold() for each in pattern[at : at + 2]]
+        length = 1 if letter in "ßẞ" else 2 if two == ["s", "s"] else 0
+        if length and left:
+            rest = sharp_spellings(pattern[at + length :], left - 1)
+            return [pattern[:at] + sharp + more for sharp in ("ss", "ß") for more in rest]
+    return [pattern]
 
 
 def _is_digits(text: str) -> bool:

@@ -56,7 +56,12 @@ os.environ["DATABASE_URL"], SQLITE_BECAUSE = choose_database()
 os.environ["SECRET_KEY"] = "known to all, for the tests alone, and long enough for every check"
 # The tests of who may call set this themselves; a server that a test starts inherits it.
 os.environ["DICOM_ACCESS"] = "any"
-for operators_own in ("DATABASE_URL_FILE", "DATABASE_REPLICA_URL", "SECRET_KEY_FILE"):
+for operators_own in (
+    "DICOM_TLS_PORT",
+    "DATABASE_URL_FILE",
+    "DATABASE_REPLICA_URL",
+    "SECRET_KEY_FILE",
+):
     os.environ.pop(operators_own, None)
 
 from worklist.settings import *  # noqa: E402, F403

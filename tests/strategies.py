@@ -40,6 +40,7 @@ NAMES = (
     "Mu\u0308ller^Anna",
     "müller ^ ANNA^^^",
     "Straße^Jürgen",
+    "Weiss-Großmann^Tessa",
     "Wang^XiaoDong=王^小東",
     "=山田^花子",
     "Yamada^Hanako==やまだ^はなこ",

@@ -44,6 +44,7 @@ from tests.network import Reply
 from tests.oracle import tag_of
 from tests.strategies import Key, Query
 from worklist import character_set
+from worklist.audit.models import AuditEvent
 from worklist.models import Code, ImagingServiceRequest, Patient, ScheduledProcedureStep
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -971,6 +972,12 @@ def test_runscp_serves_stops_on_sigterm_and_starts_again_on_its_port(runscp: Sta
         assert (process.returncode, out) == (0, "Worklist SCP stopped\n")
         assert "Traceback" not in err
         idle.abort()
+    assert signed_activity() == ["start", "stop"] * 2
+
+
+def signed_activity() -> list[str]:
+    events = AuditEvent.objects.filter(actor="runscp").order_by("pk")
+    return list(events.values_list("action", flat=True))
 
 
 def test_runscp_writes_what_the_journal_is_owed_before_it_ends(runscp: Start) -> None:

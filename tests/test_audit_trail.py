@@ -5,14 +5,14 @@ import threading
 
 import pytest
 from django.contrib.auth.models import Group, Permission
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 from django.db.models import ProtectedError
 
 from tests.cast import actor, book, code, patient, station
 from worklist.audit import trail
 from worklist.audit.models import AuditEvent
 from worklist.audit.trail import Actor
-from worklist.models import OpeningHours, OpeningTime, Patient, ProcedureType, Station, User
+from worklist.models import Code, OpeningHours, OpeningTime, Patient, ProcedureType, Station, User
 
 pytestmark = pytest.mark.django_db
 
@@ -45,6 +45,44 @@ def test_nothing_changed_nothing_signed() -> None:
     events = AuditEvent.objects.count()
     assert trail.save(anna, by=actor) is None
     assert AuditEvent.objects.count() == events
+
+
+def test_what_others_have_stored_since_the_row_was_read_stays() -> None:
+    mine, theirs = patient(), Patient.objects.get()
+    theirs.allergies = "Iodine"
+    theirs.name = "Meier^Anna"
+    trail.save(theirs, by=Actor("ben"))
+    mine.name = "Maier^Anna"
+    mine.weight = "61"
+    trail.save(mine, by=actor)
+    stored = Patient.objects.get()
+    assert (stored.name, stored.weight, stored.allergies) == ("Maier^Anna", "61", "Iodine")
+    assert stored.name_folded == "maier^anna"
+    assert last().before == {"name": "Meier^Anna", "weight": ""}
+    # The row in hand is as it is stored now, and a second save of it writes nothing.
+    assert mine.allergies == "Iodine"
+    assert trail.save(mine, by=actor) is None
+
+
+def test_new_row_is_read_with_what_it_was_stored_with() -> None:
+    anna = patient()
+    theirs = Patient.objects.get()
+    theirs.allergies = "Iodine"
+    trail.save(theirs, by=actor)
+    trail.save(anna, by=actor)
+    assert Patient.objects.get().allergies == "Iodine"
+
+
+def test_codes_that_read_alike_are_still_two() -> None:
+    one, other = (
+        code(),
+        Code(value="CTTH", scheme="99SITE", meaning="CT Thorax", scheme_version="2"),
+    )
+    trail.save(other, by=actor)
+    assert str(one) == str(other)
+    step = book(patient(), codes=[one])
+    assert trail.save(step, by=actor, lists={"protocol_codes": [other]}) is not None
+    assert [each.pk for each in trail.ordered(step, "protocol_codes")] == [other.pk]
 
 
 def test_lists_stand_in_their_order() -> None:
@@ -198,3 +236,17 @@ def test_parts_of_a_row_are_signed_with_it() -> None:
     same = [on_monday(8, 12), on_monday(13, 17)]
     assert trail.save(hours, by=actor, lists={"times": same}) is None
     assert hours.times.count() == 2
+
+
+def test_noted_events_are_written_together_in_their_order() -> None:
+    noted = [trail.noted("query", by=Actor(f"CT{number}")) for number in range(3)]
+    assert not AuditEvent.objects.filter(action="query").exists()
+    trail.sign(noted)
+    written = AuditEvent.objects.filter(action="query").order_by("pk")
+    assert [(event.actor, event.at) for event in written] == [(e.actor, e.at) for e in noted]
+
+
+@pytest.mark.parametrize("outcome", [1, 16])
+def test_an_outcome_that_dicom_does_not_know_is_refused(outcome: int) -> None:
+    with pytest.raises(IntegrityError), transaction.atomic():
+        AuditEvent(action="query", outcome=outcome).save()

@@ -2,23 +2,21 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-import threading
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.db import connection
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import config, dcmread, dcmwrite
 from pydicom.dataset import Dataset
 
-from tests.cast import actor, patient, station, step
+from tests.cast import MONDAY, NOW, actor, booked, kind, patient, station, step
+from tests.pages import Desk, at_once, fields, sign_in
 from worklist import clock
 from worklist.audit import trail
 from worklist.audit.models import AuditEvent
@@ -26,7 +24,6 @@ from worklist.forms.patient import NewPatientForm
 from worklist.forms.text import DicomField
 from worklist.models import (
     ClosedDay,
-    Code,
     FormSubmission,
     ImagingServiceRequest,
     OrderSet,
@@ -36,13 +33,10 @@ from worklist.models import (
     ScheduledProcedureStep,
     Station,
     StepStatus,
-    User,
 )
+from worklist.scheduling import save_patient
 
 pytestmark = pytest.mark.django_db
-
-MONDAY = dt.date(2026, 11, 23)
-NOW = dt.datetime(2026, 11, 23, 10, 42)
 
 
 @pytest.fixture(autouse=True)
@@ -58,78 +52,6 @@ def ct1() -> Station:
 @pytest.fixture
 def head(ct1: Station) -> ProcedureType:
     return kind("CTHEAD", "CT head", default_station=ct1, minutes=15)
-
-
-def kind(code: str, description: str, *, modality: str = "CT", **more: Any) -> ProcedureType:
-    wanted, protocol = (Code(value=v, scheme="99SITE", meaning=description) for v in (code, "P"))
-    protocol.value = f"P-{code}"
-    for each in (wanted, protocol):
-        trail.save(each, by=actor)
-    made = ProcedureType(
-        code=code,
-        description=description,
-        modality=modality,
-        requested_procedure_code=wanted,
-        preparation="Nothing to eat",
-        **more,
-    )
-    trail.save(made, by=actor, lists={"protocol_codes": [protocol]})
-    return made
-
-
-def sign_in(role: str = "Clerk") -> Client:
-    user = User.objects.filter(username=role.lower()).first()
-    if user is None:
-        user = User(username=role.lower())
-        user.set_unusable_password()
-        trail.save(user, by=actor, lists={"groups": [Group.objects.get(name=role)]})
-    client = Client()
-    client.force_login(user)
-    return client
-
-
-def fields(html: str) -> dict[str, str]:
-    """What a browser would send of the form as it stands, buttons left out."""
-    form = re.search(r'<form[^>]*id="booking".*?</form>', html, re.S)
-    assert form
-    found = {}
-    for tag in re.findall(r"<input[^>]*>", form[0]):
-        held = dict(re.findall(r'([\w-]+)="([^"]*)"', tag))
-        is_tick = held.get("type") in ("checkbox", "radio")
-        if "name" in held and (not is_tick or " checked" in tag):
-            found[held["name"]] = held.get("value", "on" if is_tick else "")
-    for name, body in re.findall(r'<select name="([^"]*)".*?>(.*?)</select>', form[0], re.S):
-        chosen = re.search(r'<option value="([^"]*)" selected', body)
-        first = re.search(r'<option value="([^"]*)"', body)
-        found[name] = (chosen or first)[1] if chosen or first else ""  # type: ignore[index]
-    for name in re.findall(r'<textarea name="([^"]*)"', form[0]):
-        found.setdefault(name, "")
-    return found
-
-
-class Desk:
-    """A browser without scripts on the booking page."""
-
-    def __init__(self, client: Client | None = None, query: str = "") -> None:
-        self.client = client or sign_in()
-        self.response = self.client.get(f"/exams/new/{query}")
-        self.values = fields(self.text)
-
-    @property
-    def text(self) -> str:
-        return self.response.content.decode()
-
-    def press(self, name: str, value: str = "1", **typed: str) -> Desk:
-        data = self.values | typed | {name: value}
-        self.response = self.client.post("/exams/new/", data)
-        if self.response.status_code != 302:
-            self.values = fields(self.text)
-        return self
-
-    def save(self, **typed: Any) -> Any:
-        data = self.values | typed | {"act": "save"}
-        self.response = self.client.post("/exams/new/", data)
-        return self.response
 
 
 NEW = {
@@ -456,7 +378,7 @@ def test_contrast_tells_the_scanner_agent_and_creatinine(ct1: Station) -> None:
     [
         ({"patient_id": "P1008", "name": "Bianchi^Ugo"}, "P1008 already belongs to", True),
         ({"name": "Rossi^Paola"}, "a like name was born on the same day", False),
-        ({"name": "ROSSI^PAOLO"}, "a like name was born on the same day", False),
+        ({"name": "ROSSI^PAOLO"}, "A patient of this name was born on the same day", False),
         ({"name": "Rosi^Paolo"}, "a like name was born on the same day", False),
         ({"name": "Paolo^Rossi"}, "names the other way round", False),
     ],
@@ -506,6 +428,48 @@ def test_id_of_a_merged_patient_leads_to_the_survivor(head: ProcedureType) -> No
     assert f'name="patient" value="{stays.pk}"' in Desk(desk.client, f"?patient={gone.pk}").text
 
 
+def test_move_asks_about_no_risk_that_was_accepted_and_has_not_changed(
+    head: ProcedureType,
+) -> None:
+    contrast = kind("CTC", "CT contrast", uses_contrast=True, default_station=head.default_station)
+    anna = patient(allergies="Iodine", pregnancy_status=2)
+    desk = Desk(query=f"?patient={anna.pk}").press("choose_exam", f"p{contrast.pk}")
+    assert desk.save().status_code == 422
+    accept = re.findall(r'name="accept" value="([^"]+)"', desk.text)
+    assert [each.partition("-")[0] for each in accept] == ["pregnancy", "allergy"]
+    assert desk.save(accept=accept).status_code == 302
+    booked = ScheduledProcedureStep.objects.get()
+
+    def move(time: str, **more: Any) -> Any:
+        booked.refresh_from_db()
+        data = {"station": head.default_station_id, "day": "2026-11-23", "time": time}
+        address = f"/exams/{booked.pk}/move/"
+        # In another language, too: it is the risk that was accepted, not the sentence.
+        return desk.client.post(
+            address, {**data, "version": booked.version, **more}, headers={"Accept-Language": "de"}
+        )
+
+    assert move("12:00").status_code == 302
+    anna.weight = "70"
+    save_patient(anna, by=actor)
+    assert move("13:00").status_code == 302
+    anna.allergies = "Iodine\\Latex"
+    save_patient(anna, by=actor)
+    asked = move("14:00")
+    assert asked.status_code == 422
+    accept = re.findall(r'name="accept" value="([^"]+)"', asked.content.decode())
+    assert [each.partition("-")[0] for each in accept] == ["allergy"]
+    assert move("14:00", accept=accept, anyway="1").status_code == 302
+    assert move("15:00").status_code == 302
+
+
+def test_risk_is_told_in_the_words_of_the_site(head: ProcedureType, settings: Any) -> None:
+    settings.PREGNANCY_WARNING = "{patient}, {exam}: call 4711 first (100 %)."
+    anna = patient(pregnancy_status=3)
+    desk = Desk(query=f"?patient={anna.pk}").press("choose_exam", f"p{head.pk}")
+    assert "MÜLLER, Anna, CT head: call 4711 first (100 %)." in desk.text
+
+
 # --- once -----------------------------------------------------------------------------------------
 
 
@@ -519,6 +483,34 @@ def test_form_that_is_sent_twice_books_once(head: ProcedureType) -> None:
     assert FormSubmission.objects.count() == 1
     page = desk.client.get(second["Location"], follow=True).content.decode()
     assert "booked once" in page
+
+
+def test_form_that_comes_again_with_other_contents_books_them(head: ProcedureType) -> None:
+    # By the browser's "back": the form still has the key of the first booking.
+    anna, otto = patient("P1"), patient("P2", "Weber^Otto")
+    desk = Desk(query=f"?patient={anna.pk}").press("choose_exam", f"p{head.pk}")
+    desk.values["0-time"] = "11:00"
+    assert desk.save().status_code == 302
+    assert desk.save(**{"patient": str(otto.pk), "0-time": "12:00"}).status_code == 302
+    assert desk.save(**{"0-time": "12:30", "reason": "Fall"}).status_code == 422
+    accept = re.findall(r'name="accept" value="([^"]+)"', desk.text)
+    later = {"0-time": "12:30", "reason": "Fall", "accept": accept}
+    for _ in range(2):
+        assert desk.save(**later).status_code == 302
+    found = ScheduledProcedureStep.objects.order_by("start_time")
+    assert [f"{each.start_time:%H:%M}" for each in found] == ["11:00", "12:00", "12:30"]
+    owners = [each.requested_procedure.request.patient for each in found]
+    assert owners == [anna, otto, anna]
+
+
+def test_form_whose_booking_was_taken_back_books_again(head: ProcedureType) -> None:
+    desk = Desk(query=f"?patient={patient().pk}").press("choose_exam", f"p{head.pk}")
+    address = desk.save()["Location"]
+    (token,) = re.findall(r'name="undo" value="([^"]+)"', desk.client.get(address).content.decode())
+    desk.client.post("/undo/", {"undo": token, "next": address})
+    assert desk.save().status_code == 302
+    states = ScheduledProcedureStep.objects.order_by("pk").values_list("status", flat=True)
+    assert list(states) == ["CANCELED", "SCHEDULED"]
 
 
 def test_form_that_was_refused_keeps_its_key(head: ProcedureType) -> None:
@@ -572,16 +564,6 @@ def test_who_may_book(role: str, status: int) -> None:
     assert client.post("/exams/new/patients/").status_code == status
 
 
-def booked_at(*hours: int) -> None:
-    for hour in hours:
-        step(
-            ScheduledProcedureStepStartDate=MONDAY,
-            ScheduledProcedureStepStartTime=dt.time(hour),
-            ScheduledProcedureStepEndDate=MONDAY,
-            ScheduledProcedureStepEndTime=dt.time(hour, 30),
-        )
-
-
 def test_statements_do_not_grow_with_what_is_booked(head: ProcedureType) -> None:
     def statements(number: int, act: Callable[[Desk], Any]) -> int:
         desk = at_new_patient(head, patient_id=f"Q{number}", family=f"F{number * 7919}")
@@ -596,9 +578,10 @@ def test_statements_do_not_grow_with_what_is_booked(head: ProcedureType) -> None
         assert desk.save().status_code == 302, desk.text
 
     statements(1, save)
-    booked_at(12)
+    booked("12:00", "12:30")
     few = statements(2, advice), statements(3, save)
-    booked_at(*range(13, 24))
+    for hour in range(13, 24):
+        booked(f"{hour}:00", f"{hour}:30")
     assert (statements(4, advice), statements(5, save)) == few
     assert few[0] <= 16
     assert few[1] <= 100
@@ -645,25 +628,6 @@ def round_trip(keyword: str, text: str) -> str:
 
 
 # --- two people at once ---------------------------------------------------------------------------
-
-
-def at_once(*acts: Callable[[], Any]) -> list[Any]:
-    """Do these at the same moment, each on a connection of its own; answer what they answer."""
-    start, answers = threading.Barrier(len(acts), timeout=20), []
-
-    def run(act: Callable[[], Any]) -> None:
-        try:
-            start.wait()
-            answers.append(act())
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=run, args=(act,)) for act in acts]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    return answers
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,23 +1,24 @@
 from __future__ import annotations
 
 import datetime as dt
+from functools import partial
 from typing import Any
 
 import pytest
 from django.db import transaction
 
-from tests.cast import actor, patient, station, step
+from tests.cast import MONDAY, NOW, actor, booked, patient, station
+from tests.cast import kind as coded
 from tests.test_slots import with_hours
 from worklist import clock
 from worklist.audit import trail
-from worklist.models import ClosedDay, Patient, ProcedureType, ScheduledProcedureStep
+from worklist.models import ClosedDay, Patient
 from worklist.scheduling import conflicts
 from worklist.scheduling.conflicts import ConflictsFound, Proposal
 
 pytestmark = pytest.mark.django_db
 
-MONDAY = dt.date(2026, 11, 23)
-NOW = dt.datetime(2026, 11, 23, 10, 42)
+kind = partial(coded, is_coded=False)
 
 
 @pytest.fixture(autouse=True)
@@ -27,25 +28,6 @@ def stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def at(time: str, day: dt.date = MONDAY) -> dt.datetime:
     return dt.datetime.combine(day, dt.time.fromisoformat(time))
-
-
-def booked(start: str, end: str, *, on: str = "CT1", **more: Any) -> ScheduledProcedureStep:
-    return step(
-        **{
-            "stations": (on,),
-            "ScheduledProcedureStepStartDate": MONDAY,
-            "ScheduledProcedureStepStartTime": dt.time.fromisoformat(start),
-            "ScheduledProcedureStepEndDate": MONDAY,
-            "ScheduledProcedureStepEndTime": dt.time.fromisoformat(end),
-            **more,
-        }
-    )
-
-
-def kind(code: str = "CTHEAD", description: str = "CT head", **more: Any) -> ProcedureType:
-    made = ProcedureType(code=code, description=description, modality="CT", **more)
-    trail.save(made, by=actor)
-    return made
 
 
 def proposal(start: str = "11:00", minutes: int = 30, **more: Any) -> Proposal:

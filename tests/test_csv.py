@@ -4,13 +4,14 @@ import csv
 import datetime as dt
 import io
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.test import Client
 
 from tests import cast
 from tests.test_roles import signed_in
-from worklist import clock
+from worklist import checks, clock
 from worklist.audit.models import AuditEvent
 
 pytestmark = pytest.mark.django_db
@@ -21,15 +22,16 @@ def now(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock, "now", lambda: dt.datetime(2024, 7, 5, 10, 42))
 
 
-def download(client: Client, **query: str) -> bytes:
-    response: Any = client.get("/export/exams.csv", query)
+def download(client: Client, *, search: str = "", **query: str) -> bytes:
+    address = f"/export/exams.csv?{urlencode(query)}"
+    response: Any = client.post(address, {"q": search}) if search else client.get(address)
     assert response.streaming
     assert response["Content-Disposition"] == 'attachment; filename="exams-2024-07-05.csv"'
     return b"".join(response.streaming_content)
 
 
 def table(content: bytes) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(content.decode("utf-8-sig")), delimiter=";"))
+    return list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"))))
 
 
 def test_csv_has_one_row_an_exam_and_the_mark_of_utf_8() -> None:
@@ -64,7 +66,7 @@ def test_filters_of_the_board_are_those_of_the_file() -> None:
     cast.step(stations=("MR1",), Modality="MR")
     client = signed_in("Clerk")
     assert [row["AE title"] for row in table(download(client, modality="MR"))] == ["MR1"]
-    assert [row["Patient"] for row in table(download(client, q="rossi"))] == ["ROSSI, Paolo"]
+    assert [row["Patient"] for row in table(download(client, search="rossi"))] == ["ROSSI, Paolo"]
 
 
 def test_download_asks_for_its_own_right_and_is_signed() -> None:
@@ -76,9 +78,34 @@ def test_download_asks_for_its_own_right_and_is_signed() -> None:
     assert (event.after["rows"], event.after["status"]) == (1, "open")
 
 
-def test_separator_is_the_sites(settings: Any) -> None:
-    settings.CSV_SEPARATOR = ","
-    assert download(signed_in("Clerk")).decode("utf-8-sig").startswith("Day,Start,")
+@pytest.mark.parametrize(
+    ("separator", "language", "start"),
+    [
+        ("", "en", "Day,Start,"),
+        ("", "de", "Tag;"),
+        (";", "en", "Day;Start;"),
+        (",", "de", "Tag,"),
+        ("\t", "en", "Day\tStart\t"),
+    ],
+)
+def test_separator_is_the_sites_or_the_languages(
+    settings: Any, separator: str, language: str, start: str
+) -> None:
+    settings.CSV_SEPARATOR = separator
+    client = signed_in("Clerk")
+    client.defaults["HTTP_ACCEPT_LANGUAGE"] = language
+    assert download(client).decode("utf-8-sig").startswith(start)
+    client = signed_in("Administrator")
+    client.defaults["HTTP_ACCEPT_LANGUAGE"] = language
+    for path in ("/setup/procedures.csv", "/audit/events.csv"):
+        first = client.get(path).getvalue().decode("utf-8-sig").partition("\n")[0]
+        assert (separator or (";" if language == "de" else ",")) in first, path
+
+
+@pytest.mark.parametrize(("separator", "faults"), [("", 0), (";", 0), ("\t", 0), ("|", 1)])
+def test_separator_is_one_that_the_import_knows(settings: Any, separator: str, faults: int) -> None:
+    settings.CSV_SEPARATOR = separator
+    assert len(checks.csv_settings(None)) == faults
 
 
 def test_printed_lists_and_slips_are_signed() -> None:

@@ -5,17 +5,18 @@ import re
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from tests.cast import actor, patient, station, step
-from tests.test_conflicts import MONDAY, NOW, booked
+from tests.cast import MONDAY, NOW, actor, booked, patient, station, step
 from tests.test_roles import signed_in
 from worklist import clock, scheduling
+from worklist.audit import trail
 from worklist.audit.models import AuditEvent
 from worklist.audit.trail import Actor
-from worklist.models import Patient, PatientMerge, StepStatus
+from worklist.models import Patient, PatientMerge, ProcedureType, StepStatus, User
 
 pytestmark = pytest.mark.django_db
 OTTO = Actor("otto")
@@ -211,6 +212,16 @@ def test_move_and_undo(clerk: Client) -> None:
     assert f"{shown.start_time:%H:%M}" == "10:00"
 
 
+def test_enter_moves_and_never_keeps_or_takes_a_free_time(clerk: Client) -> None:
+    shown = booked("10:00", "10:30")
+    page = clerk.get(f"/exams/{shown.pk}/move/").content.decode()
+    # A browser presses the first button of the form.
+    first = re.search(r'<form[^>]*id="move".*?(<button.*?</button>)', page, re.S)
+    assert first
+    assert first[1].endswith(">Move</button>")
+    assert "name=" not in first[1]
+
+
 def test_free_time_is_one_button(clerk: Client) -> None:
     shown = booked("10:00", "10:30")
     booked("11:00", "12:00")
@@ -259,14 +270,39 @@ def test_move_on_an_old_version_shows_both_values(clerk: Client) -> None:
     assert move(clerk, shown.pk, version=2).status_code == 302
 
 
-def test_undo_is_refused_when_too_late_or_changed_or_not_allowed(clerk: Client) -> None:
+def test_undo_is_for_who_did_it_in_that_session(clerk: Client) -> None:
     shown = booked("10:00", "10:30")
-    response = move(clerk, shown.pk)
+    token = undo_of(clerk.get(move(clerk, shown.pk)["Location"]).content.decode())
+    colleague, elsewhere = signed_in("Supervisor"), Client()
+    elsewhere.force_login(User.objects.get(username="clerk"))
+    for client in (colleague, elsewhere):
+        refused = client.post("/undo/", {"undo": token, "next": "/patients/"})
+        assert "too late" in notice(client, refused)
+    forged = clerk.post("/undo/", {"undo": "nonsense", "next": "/patients/"})
+    assert "too late" in notice(clerk, forged)
+    shown.refresh_from_db()
+    assert f"{shown.start_time:%H:%M}" == "14:00"
+
+
+def test_undo_asks_for_the_right_to_do_it(clerk: Client) -> None:
+    shown = booked("10:00", "10:30")
+    token = undo_of(clerk.get(move(clerk, shown.pk)["Location"]).content.decode())
+    account = User.objects.get(username="clerk")
+    see = Permission.objects.get(codename="view_scheduledprocedurestep")
+    trail.save(account, by=actor, lists={"groups": [], "user_permissions": [see]})
+    assert clerk.post("/undo/", {"undo": token}).status_code == 403
+
+
+def test_undo_is_done_once_and_not_over_what_changed_since(clerk: Client) -> None:
+    shown = booked("10:00", "10:30")
+    first = undo_of(clerk.get(move(clerk, shown.pk)["Location"]).content.decode())
+    for told in ("Undone.", "This was undone already."):
+        again = clerk.post("/undo/", {"undo": first, "next": "/patients/"})
+        assert notice(clerk, again) == told
+    shown.refresh_from_db()
+    assert (f"{shown.start_time:%H:%M}", shown.version) == ("10:00", 3)
+    response = move(clerk, shown.pk, version=3)
     token = undo_of(clerk.get(response["Location"]).content.decode())
-    auditor = signed_in("Auditor")
-    assert auditor.post("/undo/", {"undo": token}).status_code == 403
-    late = clerk.post("/undo/", {"undo": "nonsense", "next": "/patients/"})
-    assert "too late" in notice(clerk, late)
     scheduling.set_status(shown, StepStatus.ARRIVED, by=OTTO)
     changed = clerk.post("/undo/", {"undo": token, "next": "/patients/"})
     assert "This is not undone. otto changed this exam" in notice(clerk, changed)
@@ -297,6 +333,35 @@ def test_afternoon_is_previewed_counted_moved_and_undone(clerk: Client) -> None:
     assert notice(clerk, response) == "Undone: 2 exams."
     first.refresh_from_db()
     assert f"{first.start_time:%H:%M}" == "13:00"
+
+
+@pytest.mark.parametrize("to", ["", "CT2", "MR9"])
+def test_preview_of_an_afternoon_asks_a_fixed_number_of_statements(clerk: Client, to: str) -> None:
+    other = station(to, to).pk if to else ""
+    if to == "MR9":
+        # A scanner of the same modality on which none of the exams may be done.
+        row = station(to)
+        row.modality = "CT"
+        trail.save(row, by=actor)
+        for each in (None, "CT head"):
+            made = ProcedureType(code=f"C{each}"[:4], modality="CT", description=each or "CT X")
+            trail.save(made, by=actor, lists={"allowed_stations": [station()]})
+    here = f"/move/?station={station().pk}&day=2026-11-23&after=12:00&minutes=30&to={other}"
+
+    def statements() -> int:
+        with CaptureQueriesContext(connection) as queries:
+            page = clerk.get(here).content.decode()
+        assert "MÜLLER" in page
+        return len(queries)
+
+    clerk.get("/patients/")
+    for hour in (13, 14):
+        booked(f"{hour}:00", f"{hour}:30", RequestedProcedureDescription="CT head")
+    few = statements()
+    for minute in range(10, 30):
+        booked(f"15:{minute}", "16:00", RequestedProcedureDescription="CT head")
+        booked(f"16:{minute}", "17:00", on="CT2")
+    assert statements() == few
 
 
 def test_afternoon_that_somebody_changed_is_shown_again(clerk: Client) -> None:
@@ -336,9 +401,33 @@ def test_edit_saves_names_without_carets(clerk: Client) -> None:
 def test_name_that_nobody_touched_keeps_its_parts_and_scripts(clerk: Client) -> None:
     whole = "Yamada^Tarou^^Dr.=山田^太郎"
     shown = booked("10:00", "10:30", ScheduledPerformingPhysicianName=whole)
-    edit(clerk, shown.pk, **{"step-performing_physician": "Yamada, Dr. Tarou"})
+    page = clerk.get(f"/exams/{shown.pk}/edit/").content.decode()
+    assert 'value="Yamada, Tarou"' in page
+    assert "kept with it: Dr., 山田 太郎" in page
+    edit(
+        clerk, shown.pk, **{"step-performing_physician": "Yamada, Tarou", "order-admission_id": "A"}
+    )
     shown.refresh_from_db()
     assert shown.performing_physician == whole
+
+
+@pytest.mark.parametrize(
+    ("typed", "saved"),
+    [
+        ("Yamada, Taro", "Yamada^Taro^M^Dr.=山田^太郎"),
+        ("Suzuki, Tarou", "Suzuki^Tarou^M^Dr.=山田^太郎"),
+        ("Suzuki, Hanako", "Suzuki^Hanako"),
+        ("", ""),
+    ],
+)
+def test_corrected_name_keeps_what_has_no_field_and_another_person_nothing(
+    clerk: Client, typed: str, saved: str
+) -> None:
+    whole = "Yamada^Tarou^M^Dr.=山田^太郎"
+    shown = booked("10:00", "10:30", ScheduledPerformingPhysicianName=whole)
+    edit(clerk, shown.pk, **{"step-performing_physician": typed})
+    shown.refresh_from_db()
+    assert shown.performing_physician == saved
 
 
 def test_caret_in_a_name_is_told_at_its_field(clerk: Client) -> None:
@@ -363,6 +452,52 @@ def test_edit_on_an_old_version_loses_nothing_of_either(clerk: Client) -> None:
     assert 'value="ADM7"' in page
     assert ">\nmine</textarea>" in page
     assert 'name="versions" value="2-1-1"' in page
+
+
+def test_edit_on_old_versions_of_two_rows_tells_of_both_and_loses_neither(clerk: Client) -> None:
+    shown = booked(
+        "10:00",
+        "10:30",
+        CommentsOnTheScheduledProcedureStep="old",
+        ScheduledPerformingPhysicianName="Yamada^Tarou^^Dr.",
+    )
+    request = shown.requested_procedure.request
+    shown.performing_physician = "Yamada^Taro^^Dr."
+    scheduling.save_step(shown, by=OTTO)
+    request.patient_location = "Ward 9"
+    scheduling.save_request(request, by=Actor("hilde"))
+    seen = {"step-performing_physician": "Yamada, Tarou", "step-comments": "mine"}
+    response = edit(clerk, shown.pk, **seen)
+    page = response.content.decode()
+    assert response.status_code == 409
+    assert "otto, hilde changed this exam" in page
+    assert "ward or place – → Ward 9" in page
+    assert 'value="Yamada, Taro"' in page
+    assert 'value="Ward 9"' in page
+    assert 'name="versions" value="2-1-2"' in page
+    saved = edit(
+        clerk,
+        shown.pk,
+        versions="2-1-2",
+        **{**seen, "step-performing_physician": "Yamada, Taro", "order-patient_location": "Ward 9"},
+    )
+    assert saved.status_code == 302
+    shown.refresh_from_db()
+    assert (shown.performing_physician, shown.comments) == ("Yamada^Taro^^Dr.", "mine")
+
+
+@pytest.mark.parametrize("path", ["edit", "move", "cancel", "status"])
+def test_form_that_asks_back_stays_with_the_version_that_the_person_saw(
+    clerk: Client, path: str
+) -> None:
+    shown = booked("10:00", "10:30")
+    scheduling.set_status(shown, StepStatus.ARRIVED, by=OTTO)
+    wrong = {"step-performing_physician": "A^B", "day": "never", "status": "none"}
+    versions = {"version": "1", "versions": "1-1-1"}
+    response = clerk.post(f"/exams/{shown.pk}/{path}/", {**wrong, **versions})
+    assert response.status_code == 422
+    name = "versions" if path == "edit" else "version"
+    assert f'name="{name}" value="{versions[name]}"' in response.content.decode()
 
 
 # --- patients -------------------------------------------------------------------------------------
@@ -447,6 +582,38 @@ def test_patient_on_an_old_version_loses_nothing_of_either(clerk: Client) -> Non
     assert "Latex\nIodine</textarea>" in page
 
 
+def test_two_who_change_two_parts_of_a_name_both_have_their_way(clerk: Client) -> None:
+    anna = patient(name="Müller^Anna=山田^花子^M")
+    anna.name = "Müller^Anne=山田^花子^M"
+    scheduling.save_patient(anna, by=OTTO)
+    mine = {"birth_date": "", "sex": "", "ideographic_family": "山田", "ideographic_given": "花子"}
+    data = {**PATIENT, **mine, "family": "Meier"}
+    response = clerk.post(f"/patients/{anna.pk}/edit/", data)
+    page = response.content.decode()
+    assert response.status_code == 409
+    assert "<td>MEIER, Anna" in page
+    assert 'value="Anne"' in page
+    assert 'name="version" value="2"' in page
+    # Above the form stands the patient as stored.
+    assert '<p class="record-confirm"><strong><bdi>MÜLLER, Anne</bdi>' in page
+    again = {**data, "given": "Anne", "version": 2}
+    assert clerk.post(f"/patients/{anna.pk}/edit/", again).status_code == 302
+    anna.refresh_from_db()
+    assert anna.name == "Meier^Anne=山田^花子^M"
+
+
+def test_patient_form_that_is_wrong_stays_with_the_version_that_the_person_saw(
+    clerk: Client,
+) -> None:
+    anna = patient()
+    anna.weight = "70"
+    scheduling.save_patient(anna, by=OTTO)
+    response = clerk.post(f"/patients/{anna.pk}/edit/", {**PATIENT, "family": ""})
+    assert response.status_code == 422
+    assert 'name="version" value="1"' in response.content.decode()
+    assert clerk.post(f"/patients/{anna.pk}/edit/", PATIENT).status_code == 409
+
+
 def test_merge_takes_the_survivors_id_typed_and_is_taken_back(supervisor: Client) -> None:
     anna, other = patient("P1"), patient("P2", "Mueller^Anna")
     booked("10:00", "10:30", PatientID="P2")
@@ -470,6 +637,33 @@ def test_merge_takes_the_survivors_id_typed_and_is_taken_back(supervisor: Client
     assert back.status_code == 302
     other.refresh_from_db()
     assert other.merged_into is None
+
+
+def test_merge_of_two_who_were_both_changed_tells_of_both(supervisor: Client) -> None:
+    anna, other = patient("P1"), patient("P2", "Mueller^Anna")
+    for row, weight in ((anna, "70"), (other, "71")):
+        row.weight = weight
+        scheduling.save_patient(row, by=OTTO)
+    data = {"with": other.pk, "survivor": anna.pk, "confirm": "P1"}
+    data |= {f"version_{anna.pk}": 1, f"version_{other.pk}": 1}
+    page = supervisor.post(f"/patients/{anna.pk}/merge/", data)
+    assert page.status_code == 409
+    text = page.content.decode()
+    assert "weight (kg) – → 70, weight (kg) – → 71" in text
+    assert f'name="version_{other.pk}" value="2"' in text
+
+
+def test_merge_that_is_not_the_newest_is_not_taken_back(supervisor: Client) -> None:
+    one, two, three = (patient(f"P{n}") for n in (1, 2, 3))
+    first = scheduling.merge(two, one, by=actor)
+    scheduling.merge(three, two, by=actor)
+    page = supervisor.get(f"/patients/{one.pk}/unmerge/").content.decode()
+    assert "Another merge came later: take that one back first." in page
+    refused = supervisor.post(f"/patients/{one.pk}/unmerge/", {"merge": first.pk})
+    assert refused.status_code == 422
+    assert "Another merge of this patient came later: take that one back first." in (
+        refused.content.decode()
+    )
 
 
 def test_clerks_do_not_merge_and_auditors_see_no_patient(clerk: Client) -> None:

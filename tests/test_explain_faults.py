@@ -44,8 +44,8 @@ class Scanner:
 
     def over(self) -> None:
         """What was said stands in the journal."""
-        assert self.scp._server is not None
-        for association in self.scp._server.active_associations:
+        (server,) = self.scp._servers
+        for association in server.active_associations:
             association.join(10)
         assert JOURNAL.flush()
 

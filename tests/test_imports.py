@@ -27,12 +27,16 @@ PURE = (
     "dicomscp/explain/nearness.py",
     "dicomscp/explain/keys.py",
     "dicomscp/explain/suspects.py",
+    "worklist/audit/codes.py",
+    "worklist/audit/messages.py",
+    "worklist/audit/parts.py",
 )
 SPEAKS_DICOM = (
     "dicomscp/associations.py",
     "dicomscp/handlers.py",
     "dicomscp/server.py",
     "dicomscp/scu.py",
+    "dicomscp/trial.py",
     "dicomscp/wire/",
 )
 
@@ -94,6 +98,8 @@ RULES = (
             "dicomscp.explain.nearness",
             "dicomscp.explain.keys",
             "worklist.character_set",
+            "worklist.audit.codes",
+            "worklist.audit.parts",
         ),
     ),
     Rule("pynetdicom.apps is imported nowhere", ("",), ("pynetdicom.apps",)),
@@ -113,6 +119,7 @@ WRITES = {
 MAY_WRITE = {
     "worklist/audit/trail.py": "the signature itself",
     "worklist/once.py": "the one-time keys of forms: they say nothing of anyone",
+    "worklist/delivery.py": "how far the trail was sent: it says nothing of anyone",
     "worklist/identifiers.py": "the counters behind our numbers: they say nothing of anyone",
     "dicomscp/journal.py": "what machines said, in bulk: no person writes or purges a row of it",
     "worklist/management/commands/synthesize.py": "made-up rows in bulk, for measurements",

@@ -7,11 +7,9 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from io import StringIO
 from typing import Any
 
 import pytest
-from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 from pydicom.dataset import Dataset
@@ -20,6 +18,7 @@ from pynetdicom import AE
 from pynetdicom.association import Association as Conversation
 from pynetdicom.sop_class import CTImageStorage, ModalityWorklistInformationFind, Verification
 
+from dicomscp import journal
 from dicomscp.journal import JOURNAL, End, Journal
 from dicomscp.models import MOST_STEPS, Association, Ended, Query
 from dicomscp.server import WorklistScp
@@ -308,11 +307,9 @@ def test_purge_deletes_what_is_older_than_it_is_kept(settings: Any) -> None:
         reason="any",
     )
     entry("OPEN", association=row).save()
-    said = StringIO()
-    call_command("purge", stdout=said)
-    assert said.getvalue() == "Deleted 2 associations and 2 queries older than 30 days.\n"
+    assert journal.forget(now - dt.timedelta(days=30)) == 4
     assert set(Query.objects.values_list("calling", flat=True)) == {"D1", "D29", "OPEN"}
     assert set(Association.objects.values_list("calling", flat=True)) == {"D1", "D29", "OPEN"}
-    call_command("purge", "--days", "0", stdout=said)
+    journal.forget(timezone.now())
     assert not Query.objects.exists()
     assert not Association.objects.exists()

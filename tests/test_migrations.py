@@ -11,10 +11,16 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from tests import cast
-from worklist.models import ImagingServiceRequest, Patient, RequestedProcedure
+from worklist.models import (
+    ImagingServiceRequest,
+    Patient,
+    RequestedProcedure,
+    ScheduledProcedureStep,
+)
 
 pytestmark = pytest.mark.django_db
 
+exam_search = import_module("worklist.migrations.0013_fill_exam_search")
 names = import_module("worklist.migrations.0009_fold_names_by_character")
 
 
@@ -41,4 +47,30 @@ def test_names_from_before_are_folded_by_character(monkeypatch: pytest.MonkeyPat
     assert set(recipients) == {"voß\\maß"}
     with CaptureQueriesContext(connection) as statements:
         names.fold(apps, editor)
+    assert not [one for one in statements if one["sql"].startswith("UPDATE")]
+
+
+@pytest.mark.parametrize("batch", [2, 50])
+def test_exams_from_before_get_the_words_that_they_are_searched_by(
+    monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    monkeypatch.setattr(exam_search, "_BATCH", batch)
+    for number in range(5):
+        cast.step(
+            PatientID=f"P{number}",
+            AccessionNumber=f"Ä{number}",
+            RequestedProcedureDescription="CT Schädel",
+            ScheduledProcedureStepDescription=f"Kopf, {number}",
+        )
+    for model in (ImagingServiceRequest, RequestedProcedure, ScheduledProcedureStep):
+        model.objects.update(search="")
+    editor = SimpleNamespace(connection=connection)
+    exam_search.fill(apps, editor)
+    requests = ImagingServiceRequest.objects.values_list("search", flat=True)
+    assert set(requests) == {f"a{number}" for number in range(5)}
+    assert set(RequestedProcedure.objects.values_list("search", flat=True)) == {"ct schadel"}
+    steps = ScheduledProcedureStep.objects.values_list("search", flat=True)
+    assert set(steps) == {f"kopf {number}" for number in range(5)}
+    with CaptureQueriesContext(connection) as statements:
+        exam_search.fill(apps, editor)
     assert not [one for one in statements if one["sql"].startswith("UPDATE")]

@@ -11,11 +11,13 @@ from worklist.templatetags import clerk
     ("name", "text"),
     [
         ("Kowalski^Anna^M", "KOWALSKI, Anna M"),
-        ("O'Brien^Mary^Kate^Dr.", "O'BRIEN, Dr. Mary Kate"),
-        ("Smith^John^^Mr.^Jr", "SMITH, Mr. John Jr"),
+        ("O'Brien^Mary^Kate^Dr.", "O'BRIEN, Mary Kate, Dr."),
+        ("Smith^John^^Mr.^Jr", "SMITH, John Jr, Mr."),
         ("Yamada^Tarou=山田^太郎=やまだ^たろう", "YAMADA, Tarou · 山田 太郎 · やまだ たろう"),
         ("=王^小东", "王 小东"),
         ("Cher", "CHER"),
+        ("Παπαδοπούλου^Μαΐρα", "ΠΑΠΑΔΟΠΟΥΛΟΥ, Μαΐρα"),
+        ("Ñuño^José", "ÑUÑO, José"),
         ("^Anna", "Anna"),
     ],
 )

@@ -10,7 +10,13 @@ from tests.cast import actor, book, new_step, patient
 from worklist import scheduling
 from worklist.audit import trail
 from worklist.audit.models import AuditEvent
-from worklist.models import ImagingServiceRequest, Patient, PatientMerge, RequestedProcedure
+from worklist.models import (
+    ImagingServiceRequest,
+    Patient,
+    PatientMerge,
+    RequestedProcedure,
+    StepStatus,
+)
 from worklist.scheduling import PlannedStep, StaleVersion, patients
 
 pytestmark = pytest.mark.django_db
@@ -85,8 +91,30 @@ def test_merges_form_a_chain_and_are_taken_back_from_the_newest() -> None:
     scheduling.unmerge(second, by=actor)
     scheduling.unmerge(first, by=actor)
     assert of(step).patient == one
-    with pytest.raises(ValidationError):
+    with pytest.raises(ValidationError, match="taken back already"):
         scheduling.unmerge(first, by=actor)
+
+
+def test_unmerge_moves_nothing_that_somebody_has_done_since() -> None:
+    anna = patient("P1", "Müller^Anna", weight="70", allergies="Latex\\Nuts")
+    other = patient("P2", "Mueller^Anna", allergies="Iodine\\Nuts")
+    old = book(other)
+    done = scheduling.merge(anna, other, by=actor)
+    new = book(anna)
+    anna.refresh_from_db()
+    anna.name, anna.weight, anna.allergies = "Meier^Anna", "72", "Nuts\\Iodine\\Penicillin"
+    patients.amend(anna, version=anna.version, by=actor)
+    old.refresh_from_db()
+    scheduling.set_status(old, StepStatus.ARRIVED, by=actor)
+    scheduling.unmerge(done, by=actor)
+    anna.refresh_from_db()
+    other.refresh_from_db()
+    assert (of(old).patient, of(new).patient) == (other, anna)
+    assert (anna.name, anna.weight) == ("Meier^Anna", "72")
+    assert (anna.allergies, other.allergies) == ("Nuts\\Penicillin", "Iodine\\Nuts")
+    assert (anna.other_ids, anna.other_names, other.merged_into) == ("", "", None)
+    old.refresh_from_db()
+    assert old.status == "ARRIVED"
 
 
 def test_nobody_is_merged_into_itself_or_twice() -> None:

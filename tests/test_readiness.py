@@ -276,8 +276,12 @@ def test_the_exam_page_and_a_notice_ask_for_the_light(technologist: Client) -> N
     part = technologist.get(f"/readiness/exam/{shown.pk}/").content.decode()
     assert "it asks for Modality MR" in part
     assert f"/explain/?step={shown.pk}" in part
-    told = technologist.get("/readiness/notice/", {"undo": undo.of_booking([shown])})
+    owner = f"{technologist.session['_auth_user_id']} {technologist.session.session_key}"
+    token = undo.sign(undo.of_booking([shown]), owner=owner)
+    told = technologist.get("/readiness/notice/", {"undo": token})
     assert "it asks for Modality MR" in told.content.decode()
+    other = undo.sign(undo.of_booking([shown]), owner="somebody else")
+    assert technologist.get("/readiness/notice/", {"undo": other}).content.strip() == b""
     assert technologist.get("/readiness/notice/?undo=nonsense").content.strip() == b""
 
 

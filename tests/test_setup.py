@@ -148,12 +148,13 @@ def test_scanner_is_set_up_under_a_signature(admin: Client) -> None:
     [
         ("CT-RÖNTGEN", "contains &#x27;Ö&#x27;"),
         ("", "required"),
-        ("CT1", "already exists"),
+        ("CT1", "CT Ground Floor already has this AE title."),
+        ("CT01", "CT Ground Floor already has this AE title."),
         ("A" * 17, "at most 16"),
     ],
 )
 def test_ae_title_that_cannot_be_is_told_at_the_field(admin: Client, title: str, why: str) -> None:
-    station()
+    catalogue.save_station(station(), titles=["CT01"], seen=None, by=actor)
     response = admin.post(reverse("setup-scanner-new"), {"name": "CT", "ae_title": title})
     assert response.status_code == 422
     assert why in response.content.decode().replace("&quot;", "&#x27;")
@@ -627,13 +628,15 @@ def test_file_that_cannot_be_read_is_told_why(admin: Client, content: bytes, why
         ("protocol_codes", "P1", "write value|scheme|meaning"),
         ("protocol_codes", "P1|99SITE|" + "x" * 65, "protocol_codes:"),
         ("preparation", "a\\b", "backslash"),
+        ("modality", "XX", "none of the modalities"),
     ],
 )
 def test_wrong_cell_is_told_with_its_reason(
     admin: Client, column: str, cell: str, why: str
 ) -> None:
     station()
-    response = upload(admin, f"code;description;modality;{column}\nA;a;CT;{cell}\n")
+    cells = {"code": "A", "description": "a", "modality": "CT", column: cell}
+    response = upload(admin, f"{';'.join(cells)}\n{';'.join(cells.values())}\n")
     (line,) = response.context["wrong"]
     assert why in " ".join(line.reasons)
 
@@ -698,3 +701,28 @@ def test_list_takes_as_many_queries_for_20_rows_as_for_2(
         fill(number)
     with django_assert_max_num_queries(len(first)):
         admin.get(reverse(name))
+
+
+def test_form_without_its_version_saves_over_nothing() -> None:
+    ct1 = station("CT1", "CT 1")
+    client = signed_in("Administrator")
+    told = client.post(
+        f"/setup/scanners/{ct1.pk}/", {"name": "Other", "ae_title": "CT1", "modality": "CT"}
+    )
+    assert told.status_code == 422
+    ct1.refresh_from_db()
+    assert ct1.name == "CT 1"
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "9" * 17, "-1", "x", "²", ""])
+def test_numbers_that_no_row_has_are_not_found(number: str) -> None:
+    client = signed_in("Administrator")
+    assert client.get("/setup/procedures/new/", {"copy": number}).status_code == 404
+
+
+def test_sheet_of_too_many_rows_is_refused() -> None:
+    client = signed_in("Administrator")
+    content = "code,description,modality,minutes\n" + "X,Y,CT,5\n" * (sheet.MAX_LINES + 1)
+    told = client.post("/setup/procedures/import/", {"content": content})
+    assert told.status_code == 422
+    assert b"more than 5000 rows" in told.content

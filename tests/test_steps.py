@@ -8,13 +8,13 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import connection
 
-from tests.cast import actor, book, patient, station
-from tests.test_conflicts import MONDAY, NOW, at, booked
+from tests.cast import MONDAY, NOW, actor, book, booked, patient, station
+from tests.test_conflicts import at
 from worklist import clock, scheduling
 from worklist.audit.models import AuditEvent
 from worklist.audit.trail import Actor
 from worklist.models import StepStatus
-from worklist.scheduling import StaleVersion, bulk, steps
+from worklist.scheduling import StaleVersion, bulk, held
 from worklist.scheduling.bulk import Afternoon, SelectionChanged
 from worklist.scheduling.conflicts import ConflictsFound
 
@@ -142,8 +142,8 @@ def test_exam_on_two_scanners_is_not_elsewhere_from_itself() -> None:
 
 
 def test_length_is_the_end_then_the_catalogue_then_the_usual() -> None:
-    assert steps.minutes_of(booked("13:00", "13:40"), None) == 40
-    assert steps.minutes_of(book(patient()), None) == 30
+    assert held.minutes_of(booked("13:00", "13:40"), None) == 40
+    assert held.minutes_of(book(patient()), None) == 30
 
 
 # --- status ---------------------------------------------------------------------------------------
@@ -232,7 +232,7 @@ def test_afternoon_moves_to_another_scanner() -> None:
     step = booked("13:00", "13:30")
     carry_out(afternoon(to=station("CT2", "CT 2")))
     step.refresh_from_db()
-    assert [each.ae_title for each in steps.stations_of(step)] == ["CT2"]
+    assert [each.ae_title for each in held.stations_of(step)] == ["CT2"]
     assert step.station_names == "CT 2"
 
 

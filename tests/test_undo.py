@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from django.core import signing
 
-from tests.cast import actor, book, patient, station
-from tests.test_conflicts import MONDAY, NOW, at, booked
+from tests.cast import MONDAY, NOW, actor, book, booked, patient, station
+from tests.test_conflicts import at
 from worklist import clock, scheduling
 from worklist.audit import trail
 from worklist.audit.models import AuditEvent
@@ -36,7 +36,7 @@ def test_move_to_another_scanner_is_taken_back_exactly_and_signed() -> None:
     moved = scheduling.reschedule(step, at("12:00"), stations=[station("CT2", "CT 2")], by=actor)
     token = undo.of("move", [(former, moved)])
     events = AuditEvent.objects.count()
-    undo.take_back(undo.read(token), by=actor)
+    undo.take_back(token, by=actor)
     assert snapshot(step) == before
     assert AuditEvent.objects.count() == events + 1
     event = AuditEvent.objects.first()
@@ -48,14 +48,14 @@ def test_cancellation_and_status_are_taken_back() -> None:
     step = booked("10:00", "10:30", ScheduledProcedureStepStatus="ARRIVED")
     former = Former.of(step)
     saved = scheduling.cancel(step, by=actor)
-    undo.take_back(undo.read(undo.of("cancel", [(former, saved)])), by=actor)
+    undo.take_back(undo.of("cancel", [(former, saved)]), by=actor)
     step.refresh_from_db()
     assert step.status == "ARRIVED"
 
 
 def test_booking_is_taken_back_as_a_cancellation() -> None:
     step = book(patient())
-    undo.take_back(undo.read(undo.of_booking([step])), by=actor)
+    undo.take_back(undo.of_booking([step]), by=actor)
     step.refresh_from_db()
     assert step.status == "CANCELED"
     event = AuditEvent.objects.first()
@@ -69,7 +69,7 @@ def test_what_was_changed_since_is_not_taken_back() -> None:
     moved = scheduling.reschedule(step, at("12:00"), by=actor)
     scheduling.set_status(step, StepStatus.ARRIVED, by=actor)
     with pytest.raises(StaleVersion):
-        undo.take_back(undo.read(undo.of("move", [(former, moved)])), by=actor)
+        undo.take_back(undo.of("move", [(former, moved)]), by=actor)
     step.refresh_from_db()
     assert step.start_time == dt.time(12)
 
@@ -79,7 +79,7 @@ def test_place_that_was_taken_meanwhile_is_told() -> None:
     former = Former.of(step)
     moved = scheduling.reschedule(step, at("12:00"), by=actor)
     other = booked("10:15", "10:45")
-    _, overlaps = undo.take_back(undo.read(undo.of("move", [(former, moved)])), by=actor)
+    _, overlaps = undo.take_back(undo.of("move", [(former, moved)]), by=actor)
     assert [each.step_id for each in overlaps] == [other.pk]
 
 
@@ -90,21 +90,27 @@ def test_afternoon_is_taken_back_at_once() -> None:
     seen = bulk.digest(bulk.selected(what))
     _, token = bulk.carry_out(what, seen=seen, accepted=(), reason="", by=actor, may_override=False)
     assert [snapshot(step) for step in steps] != before
-    undo.take_back(undo.read(token), by=actor)
+    undo.take_back(token, by=actor)
     assert [snapshot(step) for step in steps] == before
 
 
 def test_old_and_forged_tokens_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    token = undo.of_booking([book(patient())])
+    made = undo.of_booking([book(patient())])
+    token = undo.sign(made, owner="7 abc")
+    assert undo.read(token, owner="7 abc") == made
     with pytest.raises(TooLate):
-        undo.read(signing.dumps(["move", []], salt="another", compress=True))
+        undo.read(token, owner="7 abd")
     with pytest.raises(TooLate):
-        undo.read(token[:-1] + ("A" if token[-1] != "A" else "B"))
+        undo.read(signing.dumps(["move", []], salt="another", compress=True), owner="7 abc")
+    with pytest.raises(TooLate):
+        undo.read(token[:-1] + ("A" if token[-1] != "A" else "B"), owner="7 abc")
     monkeypatch.setattr(undo, "LASTS", -1)
     with pytest.raises(TooLate):
-        undo.read(token)
+        undo.read(token, owner="7 abc")
 
 
-def test_token_holds_nothing_of_the_patient() -> None:
-    token = undo.of_booking([book(patient(name="Geheim^Anna"))])
-    assert "Geheim" not in str(signing.loads(token, salt="worklist.scheduling.undo"))
+def test_token_holds_nothing_of_the_patient_and_of_the_session() -> None:
+    token = undo.sign(undo.of_booking([book(patient(name="Geheim^Anna"))]), owner="7 abc")
+    held = str(signing.loads(token, salt="worklist.scheduling.undo 7 abc"))
+    assert "Geheim" not in held
+    assert "abc" not in held

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from html import unescape
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
-from tests.cast import actor, patient, station, step
-from tests.test_booking import at_once, fields, kind, sign_in
+from tests.cast import MONDAY, NOW, actor, booked, kind, patient, station
+from tests.pages import at_once, fields, sign_in
 from tests.test_slots import with_hours
 from worklist import clock
 from worklist.audit import trail
@@ -24,13 +27,10 @@ from worklist.scheduling import walk_ins
 
 pytestmark = pytest.mark.django_db
 
-MONDAY = dt.date(2026, 11, 23)
-NOW = dt.datetime(2026, 11, 23, 10, 42, 30)
-
 
 @pytest.fixture(autouse=True)
 def stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock, "now", lambda: NOW)
+    monkeypatch.setattr(clock, "now", lambda: NOW.replace(second=30))
 
 
 @pytest.fixture
@@ -41,17 +41,6 @@ def ct1() -> Station:
 @pytest.fixture
 def head(ct1: Station) -> ProcedureType:
     return kind("CTHEAD", "CT head", default_station=ct1, minutes=15)
-
-
-def at(start: str, end: str, *, on: str = "CT1", **more: Any) -> ScheduledProcedureStep:
-    return step(
-        stations=(on,),
-        ScheduledProcedureStepStartDate=MONDAY,
-        ScheduledProcedureStepStartTime=dt.time.fromisoformat(start),
-        ScheduledProcedureStepEndDate=MONDAY,
-        ScheduledProcedureStepEndTime=dt.time.fromisoformat(end),
-        **more,
-    )
 
 
 def send(client: Client, head: ProcedureType, **typed: Any) -> Any:
@@ -83,7 +72,7 @@ def test_unknown_patient_has_a_name_and_an_id_that_scanners_take(
     head: ProcedureType, settings: Any, sex: str, name: str, stored: str
 ) -> None:
     settings.ISSUER_OF_PATIENT_ID = "HOSP"
-    assert send(sign_in(), head, unknown="1", sex=sex).status_code == 302
+    assert send(sign_in(), head, unknown="1", unknown_sex=sex).status_code == 302
     made = Patient.objects.get()
     assert made.name == f"UNKNOWN^{name}^23NOV1042"
     assert re.fullmatch(r"E\d\d-0001", made.patient_id)
@@ -101,7 +90,7 @@ def test_two_unknown_patients_of_one_minute_have_their_own_ids(head: ProcedureTy
 
 
 def test_nothing_blocks_a_walk_in(head: ProcedureType, ct1: Station) -> None:
-    at("10:30", "11:30")
+    booked("10:30", "11:30")
     with_hours(ct1, (0, "12:00", "13:00"))
     trail.save(ClosedDay(day=MONDAY), by=actor)
     assert send(sign_in(), head, unknown="1").status_code == 302
@@ -134,11 +123,88 @@ def test_patient_is_found_without_scripts(head: ProcedureType) -> None:
     assert fields(page)["exam"] == str(head.pk)
 
 
+NEW = {"family": "Rossi", "given": "Paolo", "born": "9.9.48", "sex": "M"}
+
+
+def test_patient_who_is_not_here_is_typed_right_there(head: ProcedureType, settings: Any) -> None:
+    settings.ISSUER_OF_PATIENT_ID = "HOSP"
+    client = sign_in()
+    values = {"exam": head.pk, "station": head.default_station_id, "patient_query": "rossi, paolo"}
+    page = client.post("/walk-in/", {**values, "choose_patient": "new"}).content.decode()
+    form = fields(page)
+    assert (form["family"], form["given"], form["exam"]) == ("Rossi", "Paolo", str(head.pk))
+    assert "sex" not in form
+    response = client.post("/walk-in/", {**form, "act": "default"})
+    assert response.status_code == 422
+    for told in ("Enter the date of birth", "Choose the sex."):
+        assert told in response.content.decode()
+    assert client.post("/walk-in/", {**form, **NEW, "act": "default"}).status_code == 302
+    made = Patient.objects.get()
+    assert (made.name, made.birth_date, made.sex) == ("Rossi^Paolo", dt.date(1948, 9, 9), "M")
+    assert re.fullmatch(r"P\d\d-000001", made.patient_id)
+    assert (made.issuer, made.is_unknown) == ("HOSP", False)
+
+
+def test_new_patient_who_may_be_here_is_asked_about(head: ProcedureType) -> None:
+    stored = patient("P1", "Rossi^Paola", birth_date=dt.date(1948, 9, 9))
+    client = sign_in()
+    response = send(client, head, new="1", **NEW)
+    page = response.content.decode()
+    assert response.status_code == 422
+    assert "Say whether this patient is here already." in page
+    assert "ROSSI, Paola" in page
+    twins = client.post("/walk-in/?part=twins", {"new": "1", **NEW}).content.decode()
+    assert "ROSSI, Paola" in twins
+    patient("P2", "Rossi^Paolo", birth_date=dt.date(1948, 9, 9))
+    twins = client.post("/walk-in/?part=twins", {"new": "1", **NEW}).content.decode()
+    told = re.findall(r"<h3>(.*?)</h3>", twins)
+    assert told == [
+        "A patient of this name was born on the same day",
+        "A patient with a like name was born on the same day",
+    ]
+    Patient.objects.filter(patient_id="P2").delete()
+    assert Patient.objects.count() == 1
+    chosen = client.post("/walk-in/", {**fields(page), "choose_patient": stored.pk})
+    assert fields(chosen.content.decode())["patient"] == str(stored.pk)
+    (two_people,) = re.findall(r'name="accept" value="([^"]+)"', page)
+    assert send(client, head, new="1", accept=two_people, **NEW).status_code == 302
+    assert Patient.objects.count() == 2
+
+
+def test_exam_is_searched_and_what_this_pc_has_booked_last_comes_first(
+    head: ProcedureType,
+) -> None:
+    others = [kind(f"CT{n}", f"CT {n}", default_station=head.default_station) for n in range(9)]
+    client = sign_in()
+
+    def options() -> list[str]:
+        answer = client.post("/exams/new/procedures/?on=walk-in", {"exam_query": "ct"})
+        return re.findall(r'"choose_exam": "p(\d+)"', answer.content.decode())
+
+    assert (
+        'hx-post="/walk-in/?part=exam"'
+        in client.post("/exams/new/procedures/?on=walk-in", {"exam_query": "ct"}).content.decode()
+    )
+    assert fields(client.get("/walk-in/").content.decode())["exam"] == ""
+    for each in (head, others[8]):
+        assert send(client, each, unknown="1").status_code == 302
+    assert options()[:2] == [str(others[8].pk), str(head.pk)]
+    assert len(options()) == 8
+    assert fields(client.get("/walk-in/").content.decode())["exam"] == str(others[8].pk)
+    found = client.post("/walk-in/", {"exam_query": "ct he", "act": "default", "unknown": "1"})
+    assert fields(found.content.decode())["exam"] == str(head.pk)
+    # Another PC knows nothing of it, and what is not in use any more is not proposed.
+    assert fields(sign_in().get("/walk-in/").content.decode())["exam"] == ""
+    others[8].is_active = False
+    trail.save(others[8], by=actor)
+    assert fields(client.get("/walk-in/").content.decode())["exam"] == ""
+
+
 def test_scanners_that_can_do_it_say_when_they_are_free(head: ProcedureType) -> None:
     station("CT2", "CT 2"), station("US1", "US 1")
-    at("10:30", "11:20", on="CT1")
-    at("10:50", "11:00", on="CT2", ScheduledProcedureStepStatus="CANCELED")
-    page = sign_in().get(f"/walk-in/?part=scanners&exam={head.pk}").content.decode()
+    booked("10:30", "11:20", on="CT1")
+    booked("10:50", "11:00", on="CT2", ScheduledProcedureStepStatus="CANCELED")
+    page = sign_in().get(f"/walk-in/?part=exam&exam={head.pk}").content.decode()
     told = re.sub(r"<[^>]*>|\s+", " ", page)
     assert re.findall(r"(\w\w \d) +free (\S+)", told) == [("CT 2", "now"), ("CT 1", "11:20")]
     assert 'value="' in page
@@ -146,12 +212,12 @@ def test_scanners_that_can_do_it_say_when_they_are_free(head: ProcedureType) -> 
 
 
 def test_what_the_walk_in_runs_into_is_counted(head: ProcedureType, ct1: Station) -> None:
-    at("10:30", "10:50", ScheduledProcedureStepStatus=StepStatus.STARTED)
-    at("10:45", "11:00")
-    at("11:00", "11:30")
-    at("12:00", "12:30")
-    at("13:00", "13:30", ScheduledProcedureStepStatus=StepStatus.CANCELED)
-    at("11:00", "11:30", on="CT2")
+    booked("10:30", "10:50", ScheduledProcedureStepStatus=StepStatus.STARTED)
+    booked("10:45", "11:00")
+    booked("11:00", "11:30")
+    booked("12:00", "12:30")
+    booked("13:00", "13:30", ScheduledProcedureStepStatus=StepStatus.CANCELED)
+    booked("11:00", "11:30", on="CT2")
     send(sign_in(), head, unknown="1")
     made = ScheduledProcedureStep.objects.latest("pk")
     pushed = walk_ins.pushed_by(made, ct1)
@@ -159,22 +225,72 @@ def test_what_the_walk_in_runs_into_is_counted(head: ProcedureType, ct1: Station
 
 
 def test_following_exams_are_offered_to_be_moved(head: ProcedureType, ct1: Station) -> None:
-    at("10:45", "11:00")
-    at("11:00", "11:30")
+    booked("10:45", "11:00")
+    booked("11:00", "11:30")
     client = sign_in()
     address = send(client, head, unknown="1")["Location"]
     page = client.get(address).content.decode()
     assert "Move the following 2 exams by 15 min" in page
-    query = f"station={ct1.pk}&amp;day=2026-11-23&amp;after=10%3A45&amp;minutes=15"
-    assert f'href="/move/?{query}"' in page
-    assert client.get(f"/move/?{query.replace('&amp;', '&')}").status_code == 200
     assert 'name="undo"' in page
 
 
+def test_offer_moves_what_it_says_and_not_the_walk_in_and_is_undone(
+    head: ProcedureType, ct1: Station
+) -> None:
+    # It runs into one that should have begun, and others follow.
+    others = [booked("10:30", "10:50"), booked("10:50", "11:10"), booked("13:00", "13:30")]
+    yesterday = booked("10:45", "11:15")
+    yesterday.start_date = yesterday.end_date = MONDAY - dt.timedelta(days=1)
+    trail.save(yesterday, by=actor)
+    client = sign_in()
+    page = client.get(send(client, head, unknown="1")["Location"]).content.decode()
+    told = re.search(r'href="(/move/[^"]+)">Move the following 3 exams by 30 min<', page)
+    assert told, page
+    here = unescape(told[1])
+    preview = client.get(here).content.decode()
+    (seen,) = re.findall(r'name="seen" value="([^"]+)"', preview)
+    assert "3 exams on CT 1" in preview
+    assert "UNKNOWN" not in preview
+    data = {"seen": seen, "count": "3", "reason": "Emergency came in"}
+    ticks = re.findall(r'name="accept" value="([^"]+)"', preview)
+    response = client.post(here, {**data, "accept": ticks, "anyway": "1"})
+    assert response["Location"] == "/today/?day=2026-11-23"
+    walk_in = ScheduledProcedureStep.objects.latest("pk")
+
+    def times() -> str:
+        rows = [ScheduledProcedureStep.objects.get(pk=each.pk) for each in (walk_in, *others)]
+        return " ".join(f"{row.start_time:%H:%M}" for row in rows)
+
+    assert times() == "10:42 11:00 11:20 13:30"
+    page = client.get(response["Location"]).content.decode()
+    tokens = re.findall(r'name="undo" value="([^"]+)"', page)
+    client.post("/undo/", {"undo": tokens[-1]})
+    assert times() == "10:42 10:30 10:50 13:00"
+
+
 def test_walk_in_that_runs_into_nothing_moves_nothing(head: ProcedureType, ct1: Station) -> None:
-    at("11:00", "11:30")
+    booked("11:00", "11:30")
     send(sign_in(), head, unknown="1")
     assert walk_ins.pushed_by(ScheduledProcedureStep.objects.latest("pk"), ct1) is None
+
+
+def test_walk_in_asks_a_fixed_number_of_statements(head: ProcedureType) -> None:
+    client = sign_in()
+
+    def statements() -> tuple[int, int]:
+        with CaptureQueriesContext(connection) as seen:
+            client.get(f"/walk-in/?exam={head.pk}")
+        with CaptureQueriesContext(connection) as sent:
+            assert send(client, head, unknown="1").status_code == 302
+        return len(seen), len(sent)
+
+    statements()
+    booked("10:45", "11:00")
+    few = statements()
+    for minute in range(10, 30):
+        booked(f"11:{minute}", "12:00")
+        kind(f"CT{minute}", f"CT {minute}", default_station=head.default_station)
+    assert statements() == few
 
 
 @pytest.mark.django_db(transaction=True)

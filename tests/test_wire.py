@@ -172,8 +172,8 @@ def test_a_peer_that_goes_away_in_the_middle_leaves_no_thread(scp: WorklistScp, 
     steps(2000, PatientComments="x" * 10240)
     peer.socket.sendall(find(7, PatientComments=""))
     peer.socket.recv(1, socket.MSG_PEEK)
-    assert scp._server is not None
-    (association,) = scp._server.active_associations
+    assert scp._servers[0] is not None
+    (association,) = scp._servers[0].active_associations
     peer.socket.close()
     association.join(20)
     assert not association.is_alive()

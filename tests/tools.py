@@ -28,6 +28,7 @@ CURES = {
     "browser": "install chromium (Debian: apt-get install chromium) or set CHROMIUM=/path",
     "dcmtk": "install DCMTK for findscu (Debian: apt-get install dcmtk)",
     "gettext": "install gettext for msgfmt (Debian: apt-get install gettext)",
+    "openssl": "install openssl (Debian: apt-get install openssl)",
     "postgres": "run on PostgreSQL (Debian: apt-get install postgresql)",
 }
 
@@ -65,11 +66,19 @@ def msgfmt() -> Path | None:
     return Path(found) if found else None
 
 
+@cache
+def openssl() -> Path | None:
+    """Return the command that makes the certificates of tests."""
+    found = shutil.which("openssl")
+    return Path(found) if found else None
+
+
 def is_there(tool: str) -> bool:
-    """Say whether this run has the tool: browser, dcmtk, gettext, or postgres as its database."""
+    """Say whether this run has the tool; postgres is, when it is the run's database."""
     if tool == "postgres":
         return connection.vendor == "postgresql"
-    return {"browser": chromium, "dcmtk": findscu, "gettext": msgfmt}[tool]() is not None
+    programs = {"browser": chromium, "dcmtk": findscu, "gettext": msgfmt, "openssl": openssl}
+    return programs[tool]() is not None
 
 
 def require(tool: str) -> None:

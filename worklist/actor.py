@@ -11,10 +11,11 @@ from worklist.audit.trail import Actor
 
 def actor(request: HttpRequest) -> Actor:
     """Who signs what this request writes."""
-    return Actor(request.user.get_username(), _address(request))
+    return Actor(request.user.get_username(), address(request))
 
 
-def _address(request: HttpRequest) -> str | None:
+def address(request: HttpRequest) -> str | None:
+    """The address that a request came from, where it has one."""
     try:
         # Behind a unix socket there is none.
         return str(ipaddress.ip_address(request.META.get("REMOTE_ADDR", "")))

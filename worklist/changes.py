@@ -19,6 +19,8 @@ from worklist import names
 from worklist.audit.models import AuditEvent
 from worklist.audit.trail import Snapshot
 
+# What a machine reads: the bytes of a query.
+_NOT_WORDS = frozenset({"identifier"})
 _Related = dict[tuple[type[models.Model], Any], str]
 
 
@@ -83,6 +85,8 @@ def _changes(
 ) -> Iterable[Change]:
     """The columns that hold, or held, something."""
     for name in {**before, **after}:
+        if name in _NOT_WORDS:
+            continue
         field = _field(model, name)
         old, new = (_words(field, side.get(name), related) for side in (before, after))
         if old or new:

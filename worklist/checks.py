@@ -11,7 +11,7 @@ from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
 
-from worklist import attributes, values
+from worklist import attributes, sheets, values
 from worklist.attributes import Attribute
 from worklist.models.fields import DicomText, FoldedName
 from worklist.models.stations import MOST_MATCHES
@@ -160,4 +160,39 @@ def dicom_settings(
         faults.append(
             Error(f"DICOM_PORT is {settings.DICOM_PORT}.", hint="0 to 65535.", id="worklist.E013")
         )
+    faults += _tls_settings()
     return faults
+
+
+def _tls_settings() -> list[CheckMessage]:
+    """What can be told without the files: the web may not be allowed to read them."""
+    port = settings.DICOM_TLS_PORT
+    faults: list[CheckMessage] = []
+    if not 0 <= port <= 65535 or port == settings.DICOM_PORT != 0:
+        hint = "1 to 65535, and another one than DICOM_PORT; 0: no TLS."
+        faults.append(Error(f"DICOM_TLS_PORT is {port}.", hint=hint, id="worklist.E015"))
+    if settings.DICOM_TLS_CLIENT not in ("required", "optional", "off"):
+        faults.append(
+            Error(
+                f"DICOM_TLS_CLIENT is {settings.DICOM_TLS_CLIENT!r}.",
+                hint="required, optional or off.",
+                id="worklist.E016",
+            )
+        )
+    return faults
+
+
+@register()
+def csv_settings(
+    app_configs: Sequence[AppConfig] | None = None, **options: Any
+) -> list[CheckMessage]:
+    """A separator that our own import would not know again."""
+    if settings.CSV_SEPARATOR in ("", *sheets.SEPARATORS):
+        return []
+    return [
+        Error(
+            f"CSV_SEPARATOR is {settings.CSV_SEPARATOR!r}.",
+            hint="A semicolon, a comma or tab.",
+            id="worklist.E014",
+        )
+    ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from django.conf import settings
 from django.db.models import CharField, F, Func, QuerySet, Value
@@ -86,18 +87,18 @@ def _by_name(patients: QuerySet[Patient], text: str) -> QuerySet[Patient]:
 
 
 class _Spaced(Func):
-    """The words with a space before the first: it has an index of its own on PostgreSQL (0010)."""
+    """The words with a space before the first: PostgreSQL has an index of that (0010, 0014)."""
 
     template = "(' ' || %(expressions)s)"
     output_field = CharField()
 
 
-def with_words(patients: QuerySet[Patient], text: str) -> QuerySet[Patient]:
-    """Those of whom each of these words begins a word."""
-    patients = patients.alias(words=_Spaced(F("search")))
+def with_words(rows: QuerySet[Any], text: str) -> QuerySet[Any]:
+    """Those with words to be searched by of which each of these words begins one."""
+    found = rows.alias(words=_Spaced(F("search")))
     for word in values.search_words(text).split():
-        patients = patients.filter(words__contains=f" {word}")
-    return patients
+        found = found.filter(words__contains=f" {word}")
+    return found
 
 
 def with_visits(patients: Iterable[Patient]) -> tuple[FoundPatient, ...]:

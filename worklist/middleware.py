@@ -9,6 +9,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import logout
+from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse
 from django.utils import translation
 from django.utils.cache import patch_vary_headers
@@ -58,14 +59,33 @@ class IdleMiddleware:
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
-    def __call__(self, request: HttpRequest) -> HttpResponse:
+    def __call__(self, request: Any) -> HttpResponse:
         if request.user.is_authenticated:
             now = int(time.time())
-            seen = request.session.get("seen", now)
+            seen = request.session.setdefault("seen", now)
             if now - seen > settings.IDLE_SECONDS:
+                request.is_idle = True  # the signature says so
                 logout(request)
-            elif BACKGROUND_HEADER not in request.headers and (
-                "seen" not in request.session or now - seen >= _SEEN_EVERY
-            ):
+            elif BACKGROUND_HEADER not in request.headers and now - seen >= _SEEN_EVERY:
                 request.session["seen"] = now
         return self.get_response(request)
+
+
+class PrivateMiddleware:
+    """What a signed-in person sees is kept nowhere: not by a browser's "back", not on its disk."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        is_somebody = request.user.is_authenticated
+        response = self.get_response(request)
+        if is_somebody:
+            response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+    def process_view(self, request: HttpRequest, *view: Any) -> None:
+        """Refuse what no person types, and what PostgreSQL cannot hold."""
+        for values in (request.GET, request.POST):
+            if any("\0" in text for _, texts in values.lists() for text in texts):
+                raise BadRequest("a null character")

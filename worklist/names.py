@@ -5,6 +5,7 @@ A PN value (PS3.5 6.2.1) comes in, words come out. Pure: no database, no network
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 
 from worklist import values
@@ -29,9 +30,17 @@ class NameGroup:
 
     @property
     def shown(self) -> str:
-        """KOWALSKI, Anna M: the family name in capitals, since it is what one looks for."""
-        given = " ".join(filter(None, (self.prefix, self.given, self.middle, self.suffix)))
-        return ", ".join(filter(None, (self.family.upper(), given)))
+        """KOWALSKI, Anna M, Dr.: in capitals and first what one looks for."""
+        given = " ".join(filter(None, (self.given, self.middle, self.suffix)))
+        return ", ".join(filter(None, (_capitals(self.family), given, self.prefix)))
+
+
+def _capitals(text: str) -> str:
+    """In capitals; those of Greek carry no accent (tonos), a diaeresis alone."""
+    capitals = text.upper()
+    if any("GREEK" in unicodedata.name(letter, "") for letter in capitals):
+        capitals = unicodedata.normalize("NFD", capitals).replace("\u0301", "")
+    return unicodedata.normalize("NFC", capitals)
 
 
 def groups(name: str) -> tuple[NameGroup, NameGroup, NameGroup]:

@@ -1,14 +1,27 @@
-"""Forms that are carried out once, however often, and however simultaneously, they are sent."""
+"""Forms that are carried out once, however often, and however simultaneously, they are sent.
+
+A form that comes again with other contents, by way of the browser's "back", is another one.
+"""
 
 from __future__ import annotations
 
+import datetime as dt
+import json
+import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from django.db import IntegrityError, transaction
+from django.http import QueryDict
 
 from worklist.models import FormSubmission
+
+# What says nothing of what is to be done: which button, what was searched for or proposed by us,
+# and whether and why a warning was overruled.
+_NO_CONTENT = re.compile(
+    r"csrfmiddlewaretoken|form_key|act|accept|why|\w+_query|want_\w+|(\d+-)?filled_\w+"
+)
 
 
 @dataclass(frozen=True)
@@ -22,6 +35,24 @@ class Outcome:
 def new_key() -> str:
     """A one-time key for a form that is about to be shown."""
     return str(uuid.uuid4())
+
+
+def key_of(data: QueryDict) -> uuid.UUID:
+    """The key of a form as it was sent: of its one-time key, and of its contents.
+
+    A form that came without a one-time key is like no other.
+    """
+    try:
+        key = uuid.UUID(data.get("form_key", ""))
+    except ValueError:
+        return uuid.uuid4()
+    contents = {
+        name: given
+        for name in sorted(data)
+        if (given := [value for value in data.getlist(name) if value])
+        and not _NO_CONTENT.fullmatch(name)
+    }
+    return uuid.uuid5(key, json.dumps(contents))
 
 
 def carried_out(key: uuid.UUID) -> str | None:
@@ -48,3 +79,14 @@ def carry_out(key: uuid.UUID, work: Callable[[], str]) -> Outcome:
         if first is None:  # it was the work's own
             raise
         return Outcome(first, is_repeated=True)
+
+
+def free(key: uuid.UUID) -> None:
+    """Let the form with this key be carried out again: what it did was taken back."""
+    FormSubmission.objects.filter(pk=key).delete()
+
+
+def forget(before: dt.datetime) -> int:
+    """Forget the forms that were carried out before this moment; answer how many."""
+    count, _of_each = FormSubmission.objects.filter(at__lt=before).delete()
+    return count

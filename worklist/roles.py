@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 from django.apps import AppConfig
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponseBase
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 _CLERK = (
     "view_patient",
@@ -50,6 +52,26 @@ ROLES: dict[str, tuple[str, ...]] = {
 """The codenames of each role's permissions; all are those of our own models."""
 
 _OURS = ("worklist", "audit", "auth")
+# Django names these in English, by its names of the models.
+_WORDS = {
+    "view_patient": _("Can see patients"),
+    "add_patient": _("Can register patients"),
+    "change_patient": _("Can change patients"),
+    "view_scheduledprocedurestep": _("Can see exams"),
+    "view_auditevent": _("Can read the audit trail"),
+}
+
+
+def right(codename: str) -> str:
+    """What this permission lets one do, in words; "" when there is none of this name."""
+    from django.contrib.auth.models import Permission  # not before the apps are loaded
+
+    if codename in _WORDS:
+        return str(_WORDS[codename])
+    permission = Permission.objects.filter(codename=codename).first()
+    # The names of our own are marked for the translators where the models name them.
+    return gettext(permission.name) if permission else ""
+
 
 View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 

@@ -72,6 +72,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "worklist.middleware.LanguageMiddleware",
     "worklist.middleware.IdleMiddleware",
+    "worklist.middleware.PrivateMiddleware",
     "worklist.views.account.SignInMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -124,9 +125,12 @@ POSTGRES_OPTIONS = {
 
 def _database(url: str) -> dict[str, Any]:
     config: dict[str, Any] = env.db_url_config(url)
-    options: dict[str, Any] = (
-        SQLITE_OPTIONS if config["ENGINE"] == "django.db.backends.sqlite3" else POSTGRES_OPTIONS
-    )
+    options: dict[str, Any] = SQLITE_OPTIONS
+    if config["ENGINE"] != "django.db.backends.sqlite3":
+        options = POSTGRES_OPTIONS
+        # A page costs more in connecting than in reading: each web thread keeps its connection,
+        # and one that died meanwhile is found before it is used.
+        config = {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True, **config}
     config["OPTIONS"] = {**options, **config.get("OPTIONS", {})}
     return config
 
@@ -152,6 +156,8 @@ LOGOUT_REDIRECT_URL = "sign-in"
 # Seconds without a sign of the person, the board's own refreshes not counted.
 IDLE_SECONDS = 30 * 60
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
+# With the session, not in a cookie of their own: notices name patients, and end with the session.
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 SESSION_COOKIE_AGE = 12 * 3600
 
 # Ten failures lock a name at one address for a quarter of an hour: a colleague elsewhere goes on.
@@ -186,8 +192,8 @@ STORAGES = {
     },
 }
 
-# What stands between the columns of a CSV file: what the spreadsheets of the site expect.
-CSV_SEPARATOR: str = env.str("CSV_SEPARATOR", default=";")
+# What stands between the cells of a CSV file; none: what is usual in the language of the screen.
+CSV_SEPARATOR: str = env.str("CSV_SEPARATOR", default="").replace("tab", "\t")
 
 # --- HTTPS ----------------------------------------------------------------------------------------
 
@@ -220,17 +226,37 @@ CSRF_FAILURE_VIEW = "worklist.views.errors.csrf_failure"
 AE_TITLE: str = env.str("AE_TITLE", default="WORKLIST")
 DICOM_BIND: str = env.str("DICOM_BIND", default="0.0.0.0")
 DICOM_PORT: int = env.int("DICOM_PORT", default=11112)
+# Under which name and port scanners reach us, where that differs: printed for service engineers.
+DICOM_PUBLIC_HOST: str = env.str("DICOM_PUBLIC_HOST", default="")
+DICOM_PUBLIC_PORT: int = env.int("DICOM_PUBLIC_PORT", default=DICOM_PORT)
 # Who may call: "known" are the stations that are set up; "any" is everybody, in a test network.
 DICOM_ACCESS: str = env.str("DICOM_ACCESS", default="known")
 # Whether a peer must call us by our own AE title.
 DICOM_CHECK_CALLED_AE_TITLE: bool = env.bool("DICOM_CHECK_CALLED_AE_TITLE", default=False)
 DICOM_MAX_ASSOCIATIONS: int = env.int("DICOM_MAX_ASSOCIATIONS", default=100)
+# A second port that wants TLS (2762 is the registered one); 0: none. The others are paths of files.
+DICOM_TLS_PORT: int = env.int("DICOM_TLS_PORT", default=0)
+DICOM_TLS_CERT: str = env.str("DICOM_TLS_CERT", default="")
+DICOM_TLS_KEY: str = env.str("DICOM_TLS_KEY", default="")
+DICOM_TLS_CA: str = env.str("DICOM_TLS_CA", default="")
+# Whether callers show a certificate that DICOM_TLS_CA vouches for: required, optional or off.
+DICOM_TLS_CLIENT: str = env.str("DICOM_TLS_CLIENT", default="required")
 # Matches in one answer; past it the query is refused (0xA700), since a list cut in silence hides
 # a patient.
 DICOM_MATCH_LIMIT: int = env.int("DICOM_MATCH_LIMIT", default=5000)
 # Queries that read the database at the same time; the others wait for their turn.
 DICOM_DATABASE_CONNECTIONS: int = env.int("DICOM_DATABASE_CONNECTIONS", default=8)
 
+# --- audit trail ----------------------------------------------------------------------------------
+
+# A syslog collector of audit messages (TLS); `manage.py send_audit` sends them. No host: none.
+AUDIT_SYSLOG_HOST: str = env.str("AUDIT_SYSLOG_HOST", default="")
+AUDIT_SYSLOG_PORT: int = env.int("AUDIT_SYSLOG_PORT", default=6514)
+# Paths of PEM files: who may have signed the collector's certificate ("": the system's list), and
+# our own certificate and key, where the collector asks for them.
+AUDIT_SYSLOG_CA: str = env.str("AUDIT_SYSLOG_CA", default="")
+AUDIT_SYSLOG_CERT: str = env.str("AUDIT_SYSLOG_CERT", default="")
+AUDIT_SYSLOG_KEY: str = env.str("AUDIT_SYSLOG_KEY", default="")
 # Days for which the journal of associations and queries is kept (`manage.py purge`).
 JOURNAL_DAYS: int = env.int("JOURNAL_DAYS", default=30)
 
@@ -238,6 +264,12 @@ JOURNAL_DAYS: int = env.int("JOURNAL_DAYS", default=30)
 
 # Who gives the patient IDs of this site (Issuer of Patient ID); others' are labelled.
 ISSUER_OF_PATIENT_ID: str = env.str("ISSUER_OF_PATIENT_ID", default="")
+
+# What is said of a pregnancy and radiation, and of a contrast agent and an allergy, in the site's
+# own words, in which {patient}, {exam} and {allergies} are filled in; "": ours, in the person's
+# language.
+PREGNANCY_WARNING: str = env.str("PREGNANCY_WARNING", default="")
+ALLERGY_WARNING: str = env.str("ALLERGY_WARNING", default="")
 
 # --- logging --------------------------------------------------------------------------------------
 

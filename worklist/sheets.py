@@ -6,12 +6,15 @@ import csv
 import io
 from collections.abc import Iterable, Iterator
 
+from django.conf import settings
+from django.utils import translation
 from django.utils.formats import get_format
 
 # A cell that begins so is a formula, or ends one, to a spreadsheet (OWASP, CSV injection).
 _STARTS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _QUOTE = "'"
 BYTE_ORDER_MARK = "\ufeff"
+SEPARATORS = (";", ",", "\t")
 
 
 def safe(text: str) -> str:
@@ -27,16 +30,30 @@ def plain(text: str) -> str:
 
 
 def delimiter() -> str:
-    """What separates cells for spreadsheets in the language of the screen."""
+    """What separates cells: the site's choice, else what spreadsheets in this language expect."""
+    if settings.CSV_SEPARATOR:
+        return settings.CSV_SEPARATOR
     return ";" if get_format("DECIMAL_SEPARATOR") == "," else ","
 
 
 def lines(rows: Iterable[Iterable[str]]) -> Iterator[str]:
-    """The rows as a CSV file, a line at a time, with the mark by which spreadsheets know UTF-8."""
+    """The rows as a CSV file, a line at a time, with the mark by which spreadsheets know UTF-8.
+
+    They are made in the language of now: what is streamed is asked for after the request is over.
+    """
+    return _lines(iter(rows), language=translation.get_language() or settings.LANGUAGE_CODE)
+
+
+def _lines(rows: Iterator[Iterable[str]], *, language: str) -> Iterator[str]:
     buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, delimiter=delimiter())
+    with translation.override(language):
+        writer = csv.writer(buffer, delimiter=delimiter())
     buffer.write(BYTE_ORDER_MARK)
-    for row in rows:
+    while True:
+        with translation.override(language):
+            row = next(rows, None)
+        if row is None:
+            return
         writer.writerow([safe(cell) for cell in row])
         yield buffer.getvalue()
         buffer.seek(0)

@@ -20,7 +20,9 @@ from worklist.views import (
     moves,
     paper,
     patients,
+    taking_back,
     walk_in,
+    wall,
 )
 from worklist.views.setup import (
     closed_days,
@@ -39,10 +41,12 @@ urlpatterns = [
     path("switch-user/", account.switch_user, name="switch-user"),
     path("stay/", account.stay, name="stay"),
     path("language/", account.language, name="language"),
+    path("theme/", account.theme, name="theme"),
     path("preferences/", account.preferences, name="preferences"),
     path("password/", account.PasswordView.as_view(), name="password"),
     # Board
     path("today/", board.today, name="today"),
+    path("wall/<str:key>/", wall.wall, name="wall"),
     path("help/keys/", board.keys, name="keys"),
     # Booking
     path("exams/new/", booking.exam_new, name="exam-new"),
@@ -59,7 +63,7 @@ urlpatterns = [
     path("exams/<int:pk>/cancel/", exams.cancel_exam, name="exam-cancel"),
     path("exams/<int:pk>/status/", exams.status, name="exam-status"),
     path("move/", afternoon.move, name="bulk-move"),
-    path("undo/", moves.take_back, name="undo"),
+    path("undo/", taking_back.take_back, name="undo"),
     # Patients
     path("patients/", patients.search, name="patients"),
     path("patients/<int:pk>/", patients.page, name="patient"),

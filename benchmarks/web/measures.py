@@ -9,6 +9,7 @@ import datetime as dt
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import cycle
 from statistics import median, quantiles
 from urllib.parse import urlencode
 
@@ -22,6 +23,7 @@ class Site:
     """What there is to ask about."""
 
     today: dt.date
+    free_from: dt.date
     stations: tuple[int, ...]
     kinds: tuple[int, ...]
     patients: tuple[int, ...]
@@ -108,11 +110,13 @@ def booking(browser: Browser, path: str, site: Site) -> Callable[[int], float]:
     """Patient, scanner and time come with the address, the exam is chosen; the save is measured."""
     chance = random.Random(1)
     free = _free_times(site)
+    # One after the other: nobody comes twice in a day.
+    patients = cycle(site.patients)
 
     def once(number: int) -> float:
         station, day, time = next(free)
         asked = {
-            "patient": str(chance.choice(site.patients)),
+            "patient": str(next(patients)),
             "station": str(station),
             "day": day.isoformat(),
             "time": f"{time:%H:%M}",
@@ -139,8 +143,8 @@ def _of(answer: Answer) -> Form:
 
 
 def _free_times(site: Site) -> Iterator[tuple[int, dt.date, dt.time]]:
-    """Scanners at times at which nothing is booked: a year ahead, one exam an hour."""
-    day = site.today + dt.timedelta(days=730)
+    """Scanners at times at which nothing is booked yet, one exam an hour."""
+    day = site.free_from
     while True:
         for hour in range(8, 17):
             for station in site.stations:

@@ -7,7 +7,7 @@ import ipaddress
 from django.db.models import Exists, Max, OuterRef
 
 from dicomscp import access, stations
-from dicomscp.access import Call, Reason
+from dicomscp.access import Call, Reason, Verdict
 from dicomscp.explain import nearness
 from dicomscp.explain.story import Accepted, Caller, Reached, Refused
 from dicomscp.models import Association, Query
@@ -45,6 +45,7 @@ def reached(caller: Caller, *, is_running: bool | None = None) -> Reached:
     """Its last call, one for more than Verification if there is any."""
     calls = Association.objects.filter(calling__in=caller.titles).order_by("-opened", "id")
     last = calls.exclude(reason=Reason.VERIFICATION).first() or calls.first()
+    last = _failed_tls(caller, last) or last
     return Reached(last, _impostor(caller, last), is_running)
 
 
@@ -52,7 +53,7 @@ def accepted(reached: Reached, query: Query | None, *, is_chosen: bool) -> Accep
     """Whether it may ask: as its last call was answered, unless it has asked since."""
     last = reached.last
     if query is not None:
-        verdict = access.on_query(Call(query.calling, query.address))
+        verdict = _now(query, last)
         if not verdict.is_accepted:
             return Accepted(query.association or last, Refused.REJECTED, verdict.reason)
     if last is None or (is_chosen and query):
@@ -70,6 +71,17 @@ def accepted(reached: Reached, query: Query | None, *, is_chosen: bool) -> Accep
     return Accepted(last, refused)
 
 
+def _now(query: Query, last: Association | None) -> Verdict:
+    """How it would be answered if it asked again, with the certificate that it showed last."""
+    shown = last if last and last.opened > query.at else query.association
+    call = Call(query.calling, query.address, certificate=shown.certificate if shown else "")
+    verdict = access.on_query(call)
+    if shown is None and verdict.reason is Reason.CERTIFICATE:
+        # What it showed is not known: its association's row was lost.
+        return Verdict(Reason.UNDECIDED, verdict.station)
+    return verdict
+
+
 # --- in disguise ----------------------------------------------------------------------------------
 
 
@@ -80,12 +92,32 @@ def _impostor(caller: Caller, last: Association | None) -> Association | None:
     first = Station.objects.filter(ae_title=OuterRef("calling"))
     further = StationTitle.objects.filter(ae_title=OuterRef("calling"))
     strangers = Association.objects.exclude(Exists(first)).exclude(Exists(further))
+    # One without an AE title has not come as far as to tell it.
+    strangers = strangers.exclude(calling="")
     if last is not None:
         strangers = strangers.filter(opened__gt=last.opened)
     rows = strangers.values_list("calling", "address").annotate(at=Max("opened"))
     for calling, address, at in rows.order_by("-at")[:_STRANGERS]:
         if _is_near(caller, calling) or _is_at_home(caller.station, address, last):
             return strangers.filter(calling=calling, address=address, opened=at).first()
+    return None
+
+
+def _failed_tls(caller: Caller, last: Association | None) -> Association | None:
+    """The connection, made since its last call, that came to nothing over TLS, as far as is known.
+
+    It has told no AE title: its address must be this one's alone.
+    """
+    if caller.station is None:
+        return None
+    # Who connects and says nothing may only look whether the port is open.
+    failed = Association.objects.filter(calling="", reason__in=access.OF_TLS - {Reason.SILENT})
+    if last is not None:
+        failed = failed.filter(opened__gt=last.opened)
+    rows = failed.values_list("address").annotate(at=Max("opened")).order_by("-at")
+    for address, at in rows[:_STRANGERS]:
+        if _is_at_home(caller.station, address, last):
+            return failed.filter(address=address, opened=at).first()
     return None
 
 

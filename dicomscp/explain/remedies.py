@@ -24,6 +24,7 @@ from worklist import catalogue, clock, scheduling, values
 from worklist.attributes import Attribute
 from worklist.audit.trail import Actor
 from worklist.models import ScheduledProcedureStep, Station, StationTitle, StepStatus
+from worklist.scheduling import held as steps_held
 from worklist.scheduling.conflicts import ConflictsFound
 
 STATIONS = "worklist.manage_stations"
@@ -241,7 +242,7 @@ def book(told: Explanation, *, by: Actor, version: int | None) -> ScheduledProce
     station = told.caller.station
     assert station is not None
     step = told.step
-    stations = [*scheduling.steps.stations_of(step), station]
+    stations = [*steps_held.stations_of(step), station]
     start = dt.datetime.combine(step.start_date, step.start_time)
 
     def on_both(accepted: Collection[str]) -> ScheduledProcedureStep:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from django.conf import settings
 from django.utils.translation import gettext as _
 
-from dicomscp.access import Reason
+from dicomscp import heard_words
+from dicomscp.access import OF_TLS, Reason
 from dicomscp.explain.story import Cause, Explanation
 from dicomscp.explain.words import (
     answer_line,
@@ -143,7 +144,16 @@ def _rejected(told: Explanation) -> tuple[str, ...]:
             if reason is Reason.CALLED
             else []
         ),
+        *_of_tls(told, reason),
     )
+
+
+def _of_tls(told: Explanation, reason: Reason | None) -> tuple[str, ...]:
+    association = told.accepted.association
+    if association is None or reason not in (*OF_TLS, Reason.CERTIFICATE):
+        return ()
+    said = heard_words.what_helps(association, reason)
+    return (said,) if said else ()
 
 
 def _not_since(told: Explanation, query: Query) -> str:

@@ -93,6 +93,12 @@ def _reached(told: Explanation) -> Iterator[Line]:
         yield Line(
             Mark.NO, _("%(scanner)s never called us, as far as we know.") % {"scanner": name}
         )
+    elif not reached.last.calling:
+        yield Line(
+            Mark.WARN,
+            _("last connection at %(time)s (%(address)s), which came to no association")
+            % {"time": when(reached.last.opened), "address": reached.last.address},
+        )
     else:
         yield Line(
             Mark.YES,

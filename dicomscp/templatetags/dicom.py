@@ -8,6 +8,8 @@ from django import template
 from django.conf import settings
 
 from dicomscp import access, callers
+from dicomscp import certificates as tls_certificates
+from worklist.models import Station
 
 register = template.Library()
 
@@ -23,4 +25,24 @@ def callers_to_look_at(context: Any) -> dict[str, Any]:
         "anybody": settings.DICOM_ACCESS == "any",
         "csrf_token": context.get("csrf_token"),
         "has_stations": bool(context.get("rows")),
+    }
+
+
+@register.inclusion_tag("setup/_connection.html", takes_context=True)
+def connection(context: Any, station: Station) -> dict[str, Any]:
+    """The test of a scanner's connection, of what is saved: a form may hold other values."""
+    stored = Station.objects.get(pk=station.pk)
+    return {"station": stored, "csrf_token": context.get("csrf_token")}
+
+
+@register.inclusion_tag("setup/_certificates.html", takes_context=True)
+def certificates(context: Any, station: Station) -> dict[str, Any]:
+    """The certificates that a scanner has shown, and which of them are trusted."""
+    stored = Station.objects.get(pk=station.pk)
+    return {
+        "station": stored,
+        "seen": tls_certificates.seen(stored),
+        "is_bound": bool(stored.certificates),
+        "is_on": tls_certificates.is_on(),
+        "csrf_token": context.get("csrf_token"),
     }

@@ -25,7 +25,7 @@ from worklist.actor import actor
 from worklist.audit import trail
 from worklist.models import ScheduledProcedureStep, Station
 from worklist.roles import needs
-from worklist.scheduling import StaleVersion, steps, undo
+from worklist.scheduling import StaleVersion, held, undo
 from worklist.scheduling.conflicts import ConflictsFound
 from worklist.scheduling.undo import Former
 from worklist.views import notices, record
@@ -145,7 +145,7 @@ def _station(request: HttpRequest) -> Station | None:
 
 def _likely(step: ScheduledProcedureStep) -> Station | None:
     """The first scanner of the exam; of one without, any of its modality."""
-    mine = steps.stations_of(step)
+    mine = held.stations_of(step)
     if mine:
         return mine[0]
     every = Station.objects.order_by("name", "ae_title")

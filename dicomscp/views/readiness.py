@@ -18,6 +18,7 @@ from worklist import clock
 from worklist.models import FINAL, ScheduledProcedureStep, Station
 from worklist.roles import needs
 from worklist.scheduling import undo
+from worklist.views import notices
 
 SEE = "worklist.view_scheduledprocedurestep"
 # A notice tells of one change, which is of a few exams.
@@ -49,7 +50,7 @@ def exam(request: HttpRequest, pk: int) -> HttpResponse:
 def notice(request: HttpRequest) -> HttpResponse:
     """The same of the exams that a notice tells of: its token to undo names them."""
     try:
-        token = undo.read(request.GET.get("undo", ""))
+        token = undo.read(request.GET.get("undo", ""), owner=notices.owner(request))
     except undo.TooLate:
         return _lights(request, [])
     return _lights(request, [former.pk for former, _version in token.formers[:_MOST_STEPS]])

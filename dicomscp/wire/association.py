@@ -18,6 +18,8 @@ from pynetdicom.dimse_primitives import C_CANCEL
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu_primitives import P_DATA
 
+from dicomscp.wire.tls import Secured
+
 # Parts of messages that wait to be sent: a response has two. So far an answer runs ahead.
 _WAITING = 16
 # C-CANCELs that are kept for a request that is to come or under way.
@@ -98,10 +100,12 @@ class WorklistAssociation(Association):
     """An association of which we are the acceptor.
 
     `account` is its handlers' own: what they keep from one event to the next. `at_end` is called
-    once, after the last event, when it is known how it ended.
+    once, after the last event, when it is known how it ended. `secured` is what TLS says of the
+    peer.
     """
 
     account: Any = None
+    secured: Secured | None = None
     at_end: Callable[[WorklistAssociation], None] | None = None
 
     def __init__(self, ae: ApplicationEntity, mode: str) -> None:

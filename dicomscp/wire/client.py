@@ -1,13 +1,23 @@
-"""An association that we ask for: none of its responses is lost to its own second thread."""
+"""An association that we ask for: none of its responses is lost to its own second thread.
+
+And a connection without one, to learn what the library keeps to itself.
+"""
 
 from __future__ import annotations
 
+import queue
+import socket
+import ssl
 import threading
+import time
+from functools import partial
 from typing import Any, cast
 
 from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.events import Event
+
+from dicomscp.wire import tls
 
 
 class Checkpoint:
@@ -46,5 +56,71 @@ def _hold_back(event: Event) -> None:
     event.assoc._reactor_checkpoint = cast(Any, Checkpoint(event.assoc))
 
 
+def _close_for_sure(event: Event) -> None:
+    """When the peer has hung up first, the library forgets to close the socket."""
+    wrapped = event.assoc.dul.socket
+    if wrapped is not None and wrapped.socket is not None:
+        wrapped._shutdown_socket = partial(tls.close, wrapped.socket)  # type: ignore[method-assign]
+
+
+def hang_up(association: Association) -> None:
+    """Close the connection of an association that is over, where the library has left it open."""
+    wrapped = association.dul.socket
+    connection = wrapped.socket if wrapped is not None else None
+    if connection is not None:
+        tls.close(connection)
+
+
 # To be bound to each association that is asked for.
-HANDLERS: list[evt.EventHandlerType] = [(evt.EVT_CONN_OPEN, _hold_back)]
+HANDLERS: list[evt.EventHandlerType] = [
+    (evt.EVT_CONN_OPEN, _hold_back),
+    (evt.EVT_CONN_OPEN, _close_for_sure),
+]
+
+
+def connect(
+    host: str, port: int, *, within: float, secure: ssl.SSLContext | None
+) -> tuple[socket.socket, str]:
+    """A connection to the first of the host's addresses that takes one within so long, and which.
+
+    With `secure` it is done by TLS. Raises OSError, and HandshakeError.
+    """
+    deadline = time.monotonic() + within
+    failed: OSError = TimeoutError()
+    for family, address in _addresses(host, port, within):
+        left = deadline - time.monotonic()
+        if left <= 0:
+            break
+        connection = socket.socket(family, socket.SOCK_STREAM)
+        connection.settimeout(left)
+        try:
+            connection.connect(address)
+        except OSError as error:
+            connection.close()
+            failed = error
+            continue
+        return (tls.call(connection, secure, host) if secure else connection), str(address[0])
+    raise failed
+
+
+def _addresses(host: str, port: int, within: float) -> list[tuple[int, Any]]:
+    """The host's addresses. A name server that hangs cannot be interrupted, so it is left alone."""
+    found: queue.SimpleQueue[list[tuple[int, Any]] | OSError] = queue.SimpleQueue()
+
+    def look_up() -> None:
+        try:
+            infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found.put([(info[0], info[4]) for info in infos])
+        except UnicodeError:
+            found.put(socket.gaierror())
+        except OSError as error:
+            found.put(error)
+
+    threading.Thread(target=look_up, name="look-up", daemon=True).start()
+    try:
+        answer = found.get(timeout=within)
+    except queue.Empty:
+        raise socket.gaierror from None
+    if isinstance(answer, OSError):
+        raise answer
+    return answer

@@ -12,9 +12,8 @@ from pydicom.uid import ImplicitVRLittleEndian
 from dicomscp.server import WorklistScp
 from tests.browser.conftest import MONDAY, OpenPage
 from tests.browser.looks import WIDE, faults, faults_everywhere
-from tests.cast import patient, station, step
+from tests.cast import kind, patient, station, step
 from tests.network import association
-from tests.test_booking import kind
 from worklist.models import Patient, ScheduledProcedureStep, Station
 
 LOCALES = pytest.mark.parametrize("locale", ["en-GB", "de-DE"])
@@ -126,11 +125,16 @@ def test_walk_in_is_on_the_scanners_list_within_fifteen_seconds(
     # The script that listens has made a combobox of the field.
     expect(page.get_by_role("combobox", name="Patient: name, ID or date of birth")).to_be_focused()
     page.keyboard.type("rossi, paolo 9.9.48")
-    expect(page.locator("#patient-options [role=option]")).to_have_count(1)
+    expect(page.locator("#patient-options [role=option]")).to_have_count(2)
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     expect(page.locator(".patient-banner")).to_contain_text("ROSSI, Paolo")
-    page.select_option("#id_exam", label="CT head (CTHEAD)")
+    expect(page.locator("#id_exam_query")).to_be_focused()
+    page.keyboard.type("ct he")
+    page.locator("#exam-options [role=option]").wait_for()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page.locator(".chosen")).to_contain_text("CT head")
     expect(page.locator("#scanners")).not_to_contain_text("US 1")
     page.get_by_label("CT 1").check()
     page.get_by_role("button", name="Put on the list").click()
@@ -144,12 +148,40 @@ def test_walk_in_remembers_the_last_exam_of_this_pc(open_page: OpenPage) -> None
     page = open_page("Technologist", "/walk-in/")
     page.get_by_label("Unknown patient").check()
     page.get_by_label("Female").check()
-    page.select_option("#id_exam", label="CT head (CTHEAD)")
+    choose(page, "#id_exam_query", "ct he", "CT head")
+    page.locator(".chosen").wait_for()
     page.get_by_role("button", name="Put on the list").click()
     page.get_by_text("UNKNOWN, FEMALE 23NOV1042 (E").wait_for()
     page.goto("/walk-in/")
-    expect(page.locator("#id_exam option:checked")).to_have_text("CT head (CTHEAD)")
+    expect(page.locator(".chosen")).to_contain_text("CT head")
     expect(page.locator("#scanners")).not_to_contain_text("US 1")
+
+
+@pytest.mark.usefixtures("ct1")
+def test_walk_in_of_somebody_new_by_the_keyboard(open_page: OpenPage) -> None:
+    page = open_page("Technologist", "/walk-in/")
+    page.locator("#id_patient_query[role=combobox]").wait_for()
+    page.keyboard.type("rossi, paolina")
+    page.locator("#patient-option-new").wait_for()
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowUp")
+    for _ in range(5):
+        if page.locator("#patient-option-new[aria-selected=true]").count():
+            break
+        page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Family name")).to_have_value("Rossi")
+    page.get_by_label("Born").fill("1.1.1990")
+    page.get_by_label("Female").check()
+    # A stored patient of a like name was born on that day.
+    expect(page.locator("#twins")).to_contain_text("ROSSI, Paola")
+    page.get_by_label("These are two people").check()
+    choose(page, "#id_exam_query", "ct he", "CT head")
+    page.locator(".chosen").wait_for()
+    assert faults_everywhere(page) == []
+    page.set_viewport_size(WIDE)
+    page.get_by_role("button", name="Put on the list").click()
+    page.get_by_text("ROSSI, Paolina (P").wait_for()
 
 
 @pytest.mark.usefixtures("ct1")
@@ -170,9 +202,10 @@ def test_book_and_walk_in_without_scripts(open_page: OpenPage) -> None:
     assert made.requested_procedure.reason == "Fall"
     page.goto("/walk-in/")
     page.get_by_label("Patient: name").fill("P1008")
-    page.get_by_role("button", name="Search").click()
+    page.locator("#who").get_by_role("button", name="Search").click()
     page.get_by_role("button", name="Choose ROSSI, Paolo").click()
-    page.select_option("#id_exam", label="CT head (CTHEAD)")
+    page.locator("#id_exam_query").fill("ct he")
+    page.keyboard.press("Enter")
     page.get_by_label("CT 2").check()
     page.get_by_role("button", name="Put on the list").click()
     page.get_by_text("is on the list of CT 2").wait_for()

@@ -12,8 +12,8 @@ from pydicom.uid import ExplicitVRLittleEndian
 from dicomscp.server import WorklistScp
 from tests import network
 from tests.browser.conftest import OpenPage
-from tests.browser.looks import faults_everywhere
-from tests.cast import YAMADA, actor, code, patient, station, step
+from tests.browser.looks import PHONE, WIDE, faults_everywhere
+from tests.cast import YAMADA, actor, code, kind, patient, station, step
 from tests.test_dicom_view import elements, everything
 from worklist import scheduling
 from worklist.models import Patient, ScheduledProcedureStep, StepStatus
@@ -146,11 +146,11 @@ def test_status_move_cancel_and_undo_by_the_keyboard(open_page: OpenPage) -> Non
     expect(page.get_by_text("ROSSI, Paolo: Arrived.")).to_be_visible()
     assert now().status == "ARRIVED"
     page.keyboard.press("r")
-    page.wait_for_url("**/move/")
+    expect(page.get_by_role("dialog", name="Reschedule")).to_be_visible()
     page.get_by_label("Time").focus()
     page.get_by_label("Time").fill("14:15")
     page.keyboard.press("Enter")
-    page.wait_for_url(f"**/exams/{shown.pk}/")
+    expect(page.get_by_text("is now at 23 Nov 2026 14:15")).to_be_visible()
     assert f"{now().start_time:%H:%M}" == "14:15"
     undo = page.get_by_role("button", name="Undo").first
     undo.focus()
@@ -158,16 +158,98 @@ def test_status_move_cancel_and_undo_by_the_keyboard(open_page: OpenPage) -> Non
     expect(page.get_by_text("Undone.")).to_be_visible()
     assert f"{now().start_time:%H:%M}" == "11:00"
     page.keyboard.press("x")
-    page.wait_for_url("**/cancel/")
+    expect(page.get_by_role("dialog", name="Cancel exam")).to_be_visible()
     expect(page.get_by_role("link", name="Keep it")).to_be_focused()
     page.keyboard.press("Shift+Tab")
     page.keyboard.press("Enter")
-    page.wait_for_url(f"**/exams/{shown.pk}/")
+    expect(page.get_by_text("is cancelled.")).to_be_visible()
     assert now().status == "CANCELED"
     page.get_by_role("button", name="Undo").first.focus()
     page.keyboard.press("Enter")
     expect(page.get_by_text("Undone.")).to_be_visible()
     assert now().status == "ARRIVED"
+
+
+@pytest.mark.parametrize("what", ["Reschedule", "Cancel"])
+def test_dialog_holds_the_focus_and_gives_it_back(open_page: OpenPage, what: str) -> None:
+    shown = booked()
+    page = open_page("Clerk", f"/exams/{shown.pk}/")
+    link = page.get_by_role("link", name=f"{what}…")
+    dialog = page.get_by_role("dialog")
+    # Between the last and the first the browser's own bar has its turn.
+    inside = "() => document.activeElement.matches('body, dialog *')"
+    for close in ("Escape", "Keep"):
+        link.focus()
+        page.keyboard.press("Enter")
+        expect(dialog).to_be_visible()
+        assert page.url.endswith(f"/exams/{shown.pk}/")
+        if what == "Cancel":
+            expect(page.get_by_role("link", name="Keep it")).to_be_focused()
+        for _ in range(25):
+            page.keyboard.press("Tab")
+            assert page.evaluate(inside)
+        if close == "Escape":
+            page.keyboard.press("Escape")
+        else:
+            dialog.get_by_role("link", name="Keep").click()
+        expect(dialog).to_be_hidden()
+        expect(link).to_be_focused()
+    shown.refresh_from_db()
+    assert shown.version == 1
+
+
+def test_dialogs_have_no_faults_and_ask_back_where_they_are(open_page: OpenPage) -> None:
+    shown = booked()
+    booked("13:00", "13:30", PatientID="P7", PatientName="Müller^Jürgen")
+    page = open_page("Clerk", f"/exams/{shown.pk}/")
+    dialog = page.get_by_role("dialog")
+    page.get_by_role("link", name="Cancel…").click()
+    expect(dialog).to_be_visible()
+    assert faults_everywhere(page) == []
+    page.set_viewport_size(WIDE)
+    page.get_by_label("Other", exact=True).check()
+    page.get_by_role("button", name="Cancel exam").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("Say why the exam is cancelled.")
+    page.keyboard.press("Escape")
+    page.get_by_role("link", name="Reschedule…").click()
+    page.get_by_label("Time").fill("13:00")
+    dialog.get_by_role("button", name="Move", exact=True).last.click()
+    expect(dialog.get_by_role("alert")).to_contain_text("overlaps MÜLLER, Jürgen")
+    assert faults_everywhere(page) == []
+    page.set_viewport_size(WIDE)
+    dialog.locator("#free").get_by_role("button", name="Next day").click()
+    expect(dialog.locator("#free")).to_contain_text("24 Nov 2026")
+    dialog.locator("#free").get_by_role("button", name="09:00").click()
+    expect(page.get_by_text("is now at 24 Nov 2026 09:00")).to_be_visible()
+    expect(dialog).to_be_hidden()
+
+
+def test_on_a_phone_moving_has_a_page_of_its_own(open_page: OpenPage) -> None:
+    shown = booked()
+    page = open_page("Clerk", f"/exams/{shown.pk}/", viewport=PHONE)
+    page.get_by_role("link", name="Reschedule…").click()
+    page.wait_for_url("**/move/")
+
+
+def test_another_exam_is_told_while_one_chooses(open_page: OpenPage) -> None:
+    kind(minutes=30)
+    kind("CTCHEST", "CT chest", minutes=45)
+    station("CT2", "CT 2")
+    shown = booked(RequestedProcedureDescription="CT head")
+    page = open_page("Clerk", f"/exams/{shown.pk}/edit/")
+    page.locator("#id_plan-kind").focus()
+    page.locator("#id_plan-kind").select_option(label="CT chest · CT")
+    told = page.locator("#conflicts")
+    expect(told).to_contain_text("30 → 45")
+    expect(page.get_by_label("Minutes")).to_have_value("45")
+    expect(page.locator("#id_plan-kind")).to_be_focused()
+    assert faults_everywhere(page) == []
+    page.set_viewport_size(WIDE)
+    page.get_by_label("Ward or place").fill("Ward 3")
+    page.get_by_role("button", name="Save").click()
+    page.wait_for_url(f"**/exams/{shown.pk}/")
+    shown.refresh_from_db()
+    assert (shown.description, f"{shown.end_time:%H:%M}") == ("CT chest", "11:45")
 
 
 def test_free_times_follow_the_scanner_that_is_chosen(open_page: OpenPage) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from django.conf import settings
 from django.contrib import admin
 
-from worklist.admin import accounts, catalogue, orders, patients, trail
+from worklist.admin import accounts, catalogue, orders, patients, trail, walls
 
 admin.site.site_header = settings.SITE_NAME
 admin.site.site_title = settings.SITE_NAME
 admin.site.index_title = "Set-up"
 
-__all__ = ["accounts", "catalogue", "orders", "patients", "trail"]
+__all__ = ["accounts", "catalogue", "orders", "patients", "trail", "walls"]

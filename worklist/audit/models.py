@@ -1,15 +1,17 @@
-"""The audit trail's one table. Rows keep labels and JSON, so they outlive their subject."""
+"""The audit trail and how far it was sent. Events keep labels and JSON: they outlive all else."""
 
 from __future__ import annotations
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
+from django.db.models import Q
+from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 
 def actions() -> list[tuple[str, str]]:
-    """What is signed: writes, and looks at what is of a patient."""
+    """What is signed: writes, looks at what is of a patient, and who was let in or kept out."""
     return [
         ("create", gettext("Created")),
         ("change", gettext("Changed")),
@@ -17,8 +19,25 @@ def actions() -> list[tuple[str, str]]:
         ("view", gettext("Viewed")),
         ("print", gettext("Printed")),
         ("export", gettext("Exported")),
+        ("query", gettext("Worklist query")),
+        ("test", gettext("Connection tested")),
         ("sign-in", gettext("Signed in")),
+        ("sign-out", gettext("Signed out")),
+        ("lock", gettext("Locked out")),
+        ("deny", gettext("Permission denied")),
+        ("refuse", gettext("Caller refused")),
+        ("start", gettext("Started")),
+        ("stop", gettext("Stopped")),
     ]
+
+
+class Outcome(models.IntegerChoices):
+    """PS3.15 A.5.2, EventOutcomeIndicator: how it ended."""
+
+    SUCCESS = 0
+    MINOR_FAILURE = 4
+    SERIOUS_FAILURE = 8
+    MAJOR_FAILURE = 12
 
 
 class AuditEvent(models.Model):
@@ -29,10 +48,11 @@ class AuditEvent(models.Model):
     `after` says what was looked at where no single row is meant, such as a list's filters.
     """
 
-    at = models.DateTimeField(auto_now_add=True)
+    at = models.DateTimeField(default=timezone.now, editable=False)
     actor = models.CharField(max_length=150, help_text=_("account name, or the command that wrote"))
     address = models.GenericIPAddressField(null=True, blank=True)
     action = models.CharField(max_length=8, choices=actions)
+    outcome = models.PositiveSmallIntegerField(default=Outcome.SUCCESS, editable=False)
     reason = models.CharField(max_length=200, blank=True, default="")
     model = models.CharField(
         max_length=100, help_text=_("app.model, lower case; empty: no one row")
@@ -44,6 +64,11 @@ class AuditEvent(models.Model):
 
     class Meta:
         ordering = ("-at", "-id")
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(outcome__in=(0, 4, 8, 12)), name="audit_event_outcome"
+            ),
+        )
         indexes = (
             # The history of one object.
             models.Index(fields=("model", "object_id", "at"), name="audit_event_of_object"),
@@ -52,3 +77,19 @@ class AuditEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.at:%Y-%m-%d %H:%M:%S} {self.actor} {self.action} {self.object_label}"
+
+
+class Delivery(models.Model):
+    """How far the trail was delivered to a collector: every event up to `last` is there."""
+
+    # host:port
+    collector = models.CharField(max_length=300, primary_key=True)
+    last = models.BigIntegerField(default=0)
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        # Nobody changes it but the sender.
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.collector}: {self.last}"

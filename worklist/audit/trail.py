@@ -11,7 +11,8 @@ from typing import Any, TypeAlias
 from django.db import models, transaction
 from django.utils import timezone
 
-from worklist.audit.models import AuditEvent
+from worklist.audit.loaded import remember, take_over
+from worklist.audit.models import AuditEvent, Outcome
 
 _BATCH = 500
 # That these changed is signed; what they hold never enters the trail.
@@ -39,28 +40,32 @@ def save(
 ) -> AuditEvent | None:
     """Write a row, and the ordered related rows named in `lists`, and sign it.
 
-    Answers None and writes nothing when nothing changed. The row is validated by the caller. A row
-    that has a `version` counts it up with each change. A list may also name rows that are part of
-    this one (its `parts`): those given take the place of those there.
+    Answers None and writes nothing when nothing changed. The row is validated by the caller. What
+    others have stored since it was read stays, but for the columns that were changed in `obj`. A
+    row that has a `version` counts it up with each change. A list may also name rows that are part
+    of this one (its `parts`): those given take the place of those there.
     """
     with transaction.atomic():
         row = _locked(obj)
+        if row is not None:
+            take_over(obj, row)
         before = snapshot(row) if row is not None else None
-        wanted = snapshot(obj, lists=False) | {
-            name: [str(each) for each in _in_order(obj, name, related)]
-            for name, related in (lists or {}).items()
-        }
-        if before is not None and all(before.get(name) == wanted[name] for name in wanted):
+        new_lists = [
+            name for name, related in (lists or {}).items() if not _is_list(obj, name, related)
+        ]
+        columns = snapshot(obj, lists=False)
+        if before is not None and not new_lists and columns.items() <= before.items():
             return None
         if row is not None and hasattr(row, "version"):
             # The version counts the changes of the row, whichever of them `obj` has seen.
             obj.version = row.version + 1  # type: ignore[attr-defined]
             obj.changed_at = timezone.now()  # type: ignore[attr-defined]
         obj.save()
-        for name, related in (lists or {}).items():
-            _set_list(obj, name, related)
+        remember(obj)
+        for name in new_lists:
+            _set_list(obj, name, (lists or {})[name])
         action = "change" if before is not None else "create"
-        return _sign(action, obj, before or {}, by=by, reason=reason)
+        return _sign(action, obj, before or {}, new_lists, by=by, reason=reason)
 
 
 def note(
@@ -70,19 +75,45 @@ def note(
     by: Actor,
     label: str = "",
     details: Mapping[str, Any] | None = None,
+    outcome: Outcome = Outcome.SUCCESS,
+    reason: str = "",
 ) -> AuditEvent:
-    """Sign a look: "view", "print", "export" or "sign-in". `details` are fit for JSON."""
-    event = AuditEvent(
+    """Sign what writes no row: a look ("view", "print", "export"), a "test", a sign-in, and so on.
+
+    `details` are fit for JSON. What is not of the worklist's rows has a verb in `happenings`.
+    """
+    event = noted(action, obj, by=by, label=label, details=details, outcome=outcome, reason=reason)
+    event.save(force_insert=True)
+    return event
+
+
+def noted(
+    action: str,
+    obj: models.Model | None = None,
+    *,
+    by: Actor,
+    label: str = "",
+    details: Mapping[str, Any] | None = None,
+    outcome: Outcome = Outcome.SUCCESS,
+    reason: str = "",
+) -> AuditEvent:
+    """The event of `note`, dated now and not yet written, for `sign`."""
+    return AuditEvent(
         actor=by.name[:150],
         address=by.address,
         action=action,
+        outcome=outcome,
+        reason=reason[:200],
         model=obj._meta.label_lower if obj else "",
         object_id=str(obj.pk) if obj else "",
         object_label=(label or (str(obj) if obj else ""))[:200],
         after=dict(details or {}),
     )
-    event.save(force_insert=True)
-    return event
+
+
+def sign(events: Sequence[AuditEvent]) -> None:
+    """Write events that were noted before, in their order: all of them or none."""
+    AuditEvent.objects.bulk_create(events, batch_size=_BATCH)
 
 
 def delete(obj: models.Model, *, by: Actor, reason: str = "") -> AuditEvent:
@@ -143,7 +174,7 @@ def _insert_lists(
 def snapshot(obj: models.Model, *, lists: bool = True) -> Snapshot:
     """The row's columns by name, and its lists of related rows as labels, fit for JSON."""
     columns = {
-        field.name: _plain(field.value_from_object(obj))
+        field.name: plain(field.value_from_object(obj))
         for field in obj._meta.concrete_fields
         if field.editable and not field.primary_key
     }
@@ -186,12 +217,20 @@ def _in_order(
     return sorted(related, key=lambda row: row.pk)
 
 
-def _set_parts(obj: models.Model, name: str, parts: Sequence[models.Model]) -> None:
+def _is_list(obj: models.Model, name: str, related: Sequence[models.Model]) -> bool:
+    """Whether these are the related rows that the database holds, in their order."""
+    if obj.pk is None:
+        return False
     present = ordered(obj, name)
-    if [str(part) for part in present] == [str(part) for part in parts]:
-        return
+    if name in _parts(obj):
+        # New rows for those there: they have no keys yet, but all that they hold is in their text.
+        return [str(part) for part in present] == [str(part) for part in related]
+    return [row.pk for row in present] == [row.pk for row in _in_order(obj, name, related)]
+
+
+def _set_parts(obj: models.Model, name: str, parts: Sequence[models.Model]) -> None:
     relation: Any = obj._meta.get_field(name)
-    for part in present:
+    for part in ordered(obj, name):
         part.delete()
     for part in parts:
         setattr(part, relation.field.name, obj)
@@ -204,8 +243,6 @@ def _set_list(obj: models.Model, name: str, related: Sequence[models.Model]) -> 
         return
     field, through = _many(obj, name)
     related = _in_order(obj, name, related)
-    if [row.pk for row in ordered(obj, name)] == [row.pk for row in related]:
-        return
     through._default_manager.filter(**{field.m2m_field_name(): obj.pk}).delete()
     through._default_manager.bulk_create(
         through(
@@ -235,13 +272,18 @@ def _locked(obj: models.Model) -> Any:
 
 
 def _sign(
-    action: str, obj: models.Model, before: Snapshot, *, by: Actor, reason: str
-) -> AuditEvent | None:
+    action: str,
+    obj: models.Model,
+    before: Snapshot,
+    new_lists: Sequence[str],
+    *,
+    by: Actor,
+    reason: str,
+) -> AuditEvent:
     after = snapshot(obj)
     if action == "change":
-        changed = [name for name in after if after[name] != before.get(name)]
-        if not changed:
-            return None
+        # Other rows of a list may read like those before.
+        changed = [name for name in after if after[name] != before.get(name) or name in new_lists]
         before = {name: before.get(name) for name in changed}
         after = {name: after[name] for name in changed}
     event = _event(action, obj, before, after, by=by, reason=reason)
@@ -275,7 +317,8 @@ def _without_secrets(columns: Snapshot) -> Snapshot:
     return {name: "(hidden)" if name in _SECRETS else value for name, value in columns.items()}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A column's value as the trail keeps it, fit for JSON."""
     if isinstance(value, dt.date | dt.time):
         return value.isoformat()
     return str(value) if isinstance(value, Decimal) else value

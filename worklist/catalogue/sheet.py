@@ -20,6 +20,7 @@ from django.utils.translation import gettext as _
 from worklist import sheets
 from worklist.audit.trail import Actor
 from worklist.catalogue.verbs import CodedText, save_procedure_type
+from worklist.modalities import modalities
 from worklist.models import Code, ProcedureType, Station
 
 COLUMNS = (
@@ -38,6 +39,8 @@ COLUMNS = (
 )
 REQUIRED = ("code", "description", "modality")
 MAX_BYTES = 1_000_000
+# A large hospital's catalogue has some thousand exams; the preview shows each line.
+MAX_LINES = 5_000
 # The values of a cell, and the parts of a code. Neither text ever holds a backslash (PS3.5 6.2), so
 # it takes their place where one of the values holds the usual sign.
 _BETWEEN_STATIONS, _BETWEEN_PARTS, _LAST_RESORT = ",", "|", "\\"
@@ -204,6 +207,8 @@ def plan(text: str) -> Plan:
             reason = _("The code stands on line %(line)d already.") % {"line": first}
             line = replace(line, kind="wrong", reasons=(*line.reasons, reason))
         lines.append(line)
+        if len(lines) > MAX_LINES:
+            raise SheetError(_("The file has more than %(count)d rows.") % {"count": MAX_LINES})
     if not lines:
         raise SheetError(_("There is no row below the names of the columns."))
     digest = hashlib.sha256(repr(lines).encode()).hexdigest()
@@ -241,7 +246,7 @@ def _as_in_a_cell(text: str) -> str:
 def _records(text: str) -> Iterator[tuple[int, Cells]]:
     """Line number and cells by column of each row that is not empty. Raises SheetError."""
     heading = text.partition("\n")[0]
-    delimiter = max(";,\t", key=heading.count)
+    delimiter = max(sheets.SEPARATORS, key=heading.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         columns = [name.strip().lower() for name in next(reader, [])]
@@ -276,6 +281,9 @@ def _line(number: int, cells: Cells, stored: ProcedureType | None, stations: set
     present = _entry_of(stored) if stored else Entry(code=cells["code"])
     entry, reasons = _read(cells, present)
     reasons += _faults(entry, stations)
+    if entry.modality and entry.modality not in dict(modalities(present.modality)):
+        told = _("“%(modality)s” is none of the modalities of the catalogue's form.")
+        reasons.append(told % {"modality": entry.modality})
     if reasons:
         return Line(number, "wrong", entry, reasons=tuple(reasons))
     if stored is None:

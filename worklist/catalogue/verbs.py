@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -109,6 +109,27 @@ def _titles(station: Station, titles: Sequence[str]) -> list[StationTitle]:
         told = _("Another scanner has this AE title: %(titles)s.")
         raise ValidationError({"titles": told % {"titles": ", ".join(taken)}})
     return [StationTitle(ae_title=title) for title in wanted]
+
+
+def trust_certificate(station: Station, fingerprint: str, *, by: Actor) -> Station:
+    """Bind a certificate to a scanner: from then on it is answered with one of its own alone."""
+    return _set_certificates(station, lambda bound: [*bound, fingerprint], by=by)
+
+
+def distrust_certificate(station: Station, fingerprint: str, *, by: Actor) -> Station:
+    """Answer a scanner with this certificate no longer; after the last one, it needs none."""
+    return _set_certificates(
+        station, lambda bound: [one for one in bound if one != fingerprint], by=by
+    )
+
+
+def _set_certificates(
+    station: Station, change: Callable[[list[str]], list[str]], *, by: Actor
+) -> Station:
+    with transaction.atomic():
+        stored = Station.objects.select_for_update().get(pk=station.pk)
+        stored.certificates = " ".join(change(stored.certificates.split()))
+        return _save(stored, seen=None, by=by)
 
 
 def save_opening_hours(

@@ -1,4 +1,4 @@
-"""The four fields of a walk-in."""
+"""What a walk-in asks beside the patient: exam, scanner and start."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def starts() -> list[tuple[str, str]]:
 
 
 class WalkInForm(forms.Form):
-    """Exam, scanner and start; the patient is chosen beside it."""
+    """Exam, scanner and start, and the sex of somebody who is unknown."""
 
-    sex = forms.ChoiceField(
+    unknown_sex = forms.ChoiceField(
         label=gettext_lazy("Sex"),
         choices=unknown_sexes,
         initial="O",
@@ -36,8 +36,6 @@ class WalkInForm(forms.Form):
     exam = forms.ModelChoiceField(
         ProcedureType.objects.filter(is_active=True).prefetch_related("allowed_stations"),
         label=gettext_lazy("Exam"),
-        empty_label="–",
-        widget=forms.Select(attrs={"data-remember": "walk-in-exam"}),
         error_messages={"required": gettext_lazy("Choose the exam.")},
     )
     station = forms.ModelChoiceField(
@@ -52,6 +50,9 @@ class WalkInForm(forms.Form):
         widget=forms.RadioSelect,
     )
     time = TimeOfDayField(label=gettext_lazy("Time"), required=False)
+
+    # Where a link of the summary of errors leads to.
+    ANCHORS = {"exam": "id_exam_query", "station": "id_station"}
 
     def clean(self) -> None:
         data = self.cleaned_data

@@ -29,6 +29,7 @@ from worklist.models.orders import (
 from worklist.models.people import Patient, PatientMerge, User
 from worklist.models.stations import ModalityAlias, Sees, ShownStatus, StationTitle
 from worklist.models.submissions import FormSubmission
+from worklist.models.walls import WallScreen
 
 __all__ = [
     "FINAL",
@@ -56,4 +57,5 @@ __all__ = [
     "StepStation",
     "StepStatus",
     "User",
+    "WallScreen",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -10,7 +12,7 @@ from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
 
 from worklist.models.fields import DicomText
-from worklist.models.stations import MOST_MATCHES, Networks, Sees, StationTitle
+from worklist.models.stations import MOST_MATCHES, Fingerprints, Host, Networks, Sees, StationTitle
 from worklist.models.versions import Versioned
 
 
@@ -119,6 +121,7 @@ def character_sets() -> list[tuple[str, str]]:
     ]
 
 
+_LAST_PORT = 65535
 # A year: a window of hours that is longer is none.
 _MOST_HOURS = 366 * 24
 
@@ -157,6 +160,24 @@ class Station(Versioned):
         blank=True,
         default="",
         help_text=_("addresses and networks that it calls from; none: from anywhere"),
+    )
+    certificates = Fingerprints(
+        _("certificates"),
+        max_length=512,
+        blank=True,
+        default="",
+        help_text=_(
+            "SHA-256 fingerprints of its TLS certificates; with any, it is answered only when it "
+            "shows one of them"
+        ),
+    )
+    # Where it answers, so that its connection can be tested.
+    test_host = Host(_("address for tests"), max_length=253, blank=True, default="")
+    test_port = models.PositiveIntegerField(
+        _("port for tests"),
+        null=True,
+        blank=True,
+        validators=(MinValueValidator(1), MaxValueValidator(_LAST_PORT)),
     )
     # What it is shown. As it is by default, nothing is hidden that its keys do not leave out.
     sees = models.CharField(_("shown"), max_length=32, choices=Sees.choices, default=Sees.ALL)
@@ -207,6 +228,15 @@ class Station(Versioned):
                 name="worklist_station_match_limit",
             ),
             models.CheckConstraint(
+                condition=Q(test_host="", test_port=None)
+                | (
+                    ~Q(test_host="")
+                    & Q(test_port__isnull=False, test_port__gte=1, test_port__lte=_LAST_PORT)
+                ),
+                name="worklist_station_test_address",
+                violation_error_message=_("Give both, the address and the port for tests."),
+            ),
+            models.CheckConstraint(
                 condition=(Q(hours_before=None) | Q(hours_before__lte=_MOST_HOURS))
                 & (Q(hours_after=None) | Q(hours_after__lte=_MOST_HOURS)),
                 name="worklist_station_hours",
@@ -224,8 +254,23 @@ class Station(Versioned):
         super().clean()
         # The two columns are of two tables: what calls under both is the one that it is named.
         others = StationTitle.objects.filter(ae_title=self.ae_title.strip())
-        if others.exclude(station=self.pk).exists():
-            raise ValidationError({"ae_title": gettext("Another scanner has this AE title.")})
+        other = others.exclude(station=self.pk).select_related("station").first()
+        if other is not None:
+            raise ValidationError({"ae_title": other.station.has_title})
+
+    def unique_error_message(
+        self, model_class: type[models.Model], unique_check: Sequence[str]
+    ) -> ValidationError:
+        other = Station.objects.filter(ae_title=self.ae_title).first()
+        if tuple(unique_check) == ("ae_title",) and other is not None:
+            return ValidationError(other.has_title, code="unique")
+        return super().unique_error_message(model_class, unique_check)
+
+    @property
+    def has_title(self) -> str:
+        """What people are told who give its AE title to another scanner."""
+        told = gettext("%(scanner)s already has this AE title.")
+        return told % {"scanner": self.friendly_name}
 
     @property
     def friendly_name(self) -> str:

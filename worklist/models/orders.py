@@ -13,6 +13,7 @@ from worklist.models.fields import (
     DicomText,
     DicomTime,
     FoldedName,
+    SearchWords,
 )
 from worklist.models.people import Patient
 from worklist.models.versions import Versioned
@@ -23,6 +24,7 @@ class ImagingServiceRequest(Versioned):
 
     patient = models.ForeignKey(Patient, models.PROTECT, related_name="requests")
     accession_number = DicomText("AccessionNumber")
+    search = SearchWords(("accession_number",), max_length=64)
     requesting_physician = DicomText("RequestingPhysician")
     requesting_physician_folded = FoldedName("requesting_physician")
     referring_physician = DicomText("ReferringPhysicianName")
@@ -93,6 +95,7 @@ class RequestedProcedure(Versioned):
     request = models.ForeignKey(ImagingServiceRequest, models.PROTECT, related_name="procedures")
     procedure_id = DicomText("RequestedProcedureID", blank=False)
     description = DicomText("RequestedProcedureDescription")
+    search = SearchWords(("description",))
     code = models.ForeignKey(Code, models.PROTECT, null=True, blank=True, related_name="+")
     study_instance_uid = DicomText("StudyInstanceUID", blank=False, unique=True)
     study_date = DicomDate("StudyDate", null=True, blank=True)
@@ -167,6 +170,7 @@ class ScheduledProcedureStep(Versioned):
     performing_physician = DicomText("ScheduledPerformingPhysicianName")
     performing_physician_folded = FoldedName("performing_physician")
     description = DicomText("ScheduledProcedureStepDescription")
+    search = SearchWords(("description",))
     protocol_codes = models.ManyToManyField(
         Code, through="StepProtocolCode", related_name="steps", blank=True
     )
@@ -180,6 +184,8 @@ class ScheduledProcedureStep(Versioned):
         choices=step_statuses,
     )
     comments = DicomText("CommentsOnTheScheduledProcedureStep")
+    # Fingerprints of the risks that a person has accepted: a move does not ask about them again.
+    accepted_risks = models.CharField(max_length=200, blank=True, default="", editable=False)
 
     class Meta:
         # The order of the answers (C.11).

@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
 
+from worklist.audit.loaded import Loaded
 from worklist.models.fields import (
     DicomDate,
     DicomInteger,
@@ -31,7 +32,7 @@ def languages() -> list[tuple[str, str]]:
     return [("", gettext("As the browser")), *settings.LANGUAGES]
 
 
-class User(AbstractUser):
+class User(AbstractUser, Loaded):
     """A person who signs in, and how that person likes the screens."""
 
     theme = models.CharField(_("colours"), max_length=8, blank=True, default="", choices=themes)

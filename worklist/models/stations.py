@@ -5,7 +5,8 @@ The rows here are parts of a Station. What the rules do is decided where station
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, IPv6Network, ip_network
+import re
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from django.core.exceptions import ValidationError
 from django.db import models
@@ -57,6 +58,55 @@ class Networks(models.CharField):
             str(each.network_address) if each.num_addresses == 1 else str(each) for each in networks
         )
         return super().clean(spelled, model_instance)
+
+
+_LABEL = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"
+_HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?", re.IGNORECASE)
+
+
+class Host(models.CharField):
+    """The name or address of a machine, and nothing else: no port, no scheme, no user."""
+
+    def clean(self, value: str, model_instance: models.Model | None) -> str:
+        host = (value or "").strip()
+        if host and not _is_host(host):
+            raise ValidationError(
+                gettext("“%(text)s” is neither a name nor an address: write ct1 or 10.1.2.31."),
+                params={"text": host},
+            )
+        return super().clean(host, model_instance)
+
+
+def _is_host(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        # What consists of digits and is no address would be read as one all the same.
+        return _HOST.fullmatch(text) is not None and not text.replace(".", "").isdigit()
+    return True
+
+
+class Fingerprints(models.CharField):
+    """SHA-256 fingerprints with a space between, in hexadecimal, as they may be typed or pasted."""
+
+    def clean(self, value: str, model_instance: models.Model | None) -> str:
+        # What openssl writes before it.
+        bare = re.sub(r"sha-?256 fingerprint\s*=", " ", value or "", flags=re.IGNORECASE)
+        found = [_fingerprint(part) for part in re.split(r"[\s,;]+", bare) if part]
+        return super().clean(" ".join(dict.fromkeys(found)), model_instance)
+
+
+def _fingerprint(text: str) -> str:
+    digits = text.replace(":", "").lower()
+    if not re.fullmatch("[0-9a-f]{64}", digits):
+        raise ValidationError(
+            gettext(
+                "“%(text)s” is not a SHA-256 fingerprint: 64 hexadecimal digits, as “openssl x509 "
+                "-fingerprint -sha256” prints them."
+            ),
+            params={"text": text},
+        )
+    return digits
 
 
 class StationTitle(models.Model):

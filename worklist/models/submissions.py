@@ -7,7 +7,7 @@ from django.utils import timezone
 
 
 class FormSubmission(models.Model):
-    """A form's one-time key, and the address that its first sending led to."""
+    """The key of a form and its contents, and the address that its first sending led to."""
 
     key = models.UUIDField(primary_key=True)
     address = models.CharField(max_length=200)

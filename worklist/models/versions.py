@@ -8,8 +8,10 @@ from __future__ import annotations
 from django.db import models
 from django.utils import timezone
 
+from worklist.audit.loaded import Loaded
 
-class Versioned(models.Model):
+
+class Versioned(Loaded):
     """A row that people edit: `version` starts at 1 and grows with each change."""
 
     version = models.PositiveIntegerField(default=1, editable=False)

@@ -7,6 +7,7 @@ Raises ValidationError when a row cannot be what it is told to be.
 from __future__ import annotations
 
 from worklist.models import FINAL
+from worklist.scheduling.amending import Plan, amend
 from worklist.scheduling.orders import (
     PlannedStep,
     place_order,
@@ -17,12 +18,13 @@ from worklist.scheduling.orders import (
     station_names,
 )
 from worklist.scheduling.patients import merge, resolve, unmerge
-from worklist.scheduling.steps import amend, cancel, reschedule, set_status
+from worklist.scheduling.steps import cancel, reschedule, set_status
 from worklist.scheduling.versions import Change, StaleVersion
 
 __all__ = [
     "FINAL",
     "Change",
+    "Plan",
     "PlannedStep",
     "StaleVersion",
     "amend",

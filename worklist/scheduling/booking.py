@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import datetime as dt
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.db import transaction
 from django.db.models.base import ModelState
@@ -22,9 +22,11 @@ from worklist.models import (
     Station,
 )
 from worklist.models.catalogue import character_sets
-from worklist.scheduling import conflicts
+from worklist.scheduling import conflicts, held
 from worklist.scheduling.conflicts import Conflict, Proposal
 from worklist.scheduling.orders import PlannedStep, place_order, save_patient
+from worklist.scheduling.patients import resolve
+from worklist.scheduling.versions import locked
 
 EMERGENCY = "STAT"
 _CHARACTERS = 4
@@ -45,7 +47,7 @@ class Visit:
     """What is booked together. The request, and its patient, may be new or known.
 
     With `one_request` all exams stand under one accession number, else each has its own. With
-    `amends_patient` the row in hand of a known patient is saved, too.
+    `amends_patient` the answer about a pregnancy, in the row in hand, is saved with the patient.
     """
 
     request: ImagingServiceRequest
@@ -91,15 +93,22 @@ def book(
             patient.patient_id = identifiers.patient_id(
                 patient.issuer, is_unknown=patient.is_unknown
             )
-        if visit.amends_patient:
+        if patient._state.adding:
+            save_patient(patient, by=by)
+        elif visit.amends_patient:
+            answer, patient = patient.pregnancy_status, locked(resolve(patient))
+            patient.pregnancy_status = answer
             save_patient(patient, by=by)
         steps: list[ScheduledProcedureStep] = []
-        for exam, request in zip(visit.exams, _requests(visit), strict=True):
+        asked = proposals(visit, may_override=may_override)
+        for exam, request, proposal in zip(visit.exams, _requests(visit), asked, strict=True):
             request.patient = patient
+            planned = _step(visit, exam)
+            held.accept_risks(planned.step, [replace(proposal, patient=patient)])
             steps += place_order(
                 request,
                 _procedure(visit, exam),
-                steps=[_step(visit, exam)],
+                steps=[planned],
                 by=by,
                 reason=reason,
             )
@@ -123,6 +132,7 @@ def proposals(visit: Visit, *, may_override: bool) -> list[Proposal]:
             procedure_type=exam.procedure_type,
             is_emergency=visit.is_emergency,
             may_override=may_override,
+            gives_contrast=bool(visit.contrast_agent),
         )
         for exam in visit.exams
     ]

@@ -14,21 +14,26 @@ from django.db import transaction
 
 from worklist.audit.trail import Actor
 from worklist.models import ScheduledProcedureStep, Station
-from worklist.scheduling import conflicts, steps, undo
+from worklist.scheduling import conflicts, held, steps, undo
 from worklist.scheduling.conflicts import Conflict, ConflictsFound, Proposal
+from worklist.scheduling.held import Held
 from worklist.scheduling.orders import save_step, station_names
-from worklist.scheduling.undo import Former
+from worklist.scheduling.undo import Former, Token
 
 
 @dataclass(frozen=True)
 class Afternoon:
-    """What is moved: the exams of a station from a time of a day on; how far, and where to."""
+    """What is moved: the exams of a station from a time of a day on; how far, and where to.
+
+    The step `without`, for which the others make room, stays.
+    """
 
     station: Station
     day: dt.date
     after: dt.time
     minutes: int = 0
     to: Station | None = None
+    without: int = 0
 
 
 class SelectionChanged(Exception):
@@ -44,7 +49,7 @@ def selected(
         start_date=afternoon.day,
         start_time__gte=afternoon.after,
         status__in=steps.BEFORE_START,
-    )
+    ).exclude(pk=afternoon.without)
     if for_update:
         # Locked in the order of their keys, then read in that of their times.
         keys = found.order_by("pk").values_list("pk", flat=True)
@@ -74,7 +79,10 @@ def find(
     chosen: Sequence[ScheduledProcedureStep], afternoon: Afternoon, *, may_override: bool
 ) -> tuple[Conflict, ...]:
     """What speaks against the move. What is moved together does not stand in its own way."""
-    return conflicts.find(_proposals(chosen, afternoon, may_override=may_override))
+    planned = _proposals(chosen, afternoon, may_override=may_override)
+    return conflicts.find(
+        [each for several in planned.values() for each in several if not each.is_emergency]
+    )
 
 
 def carry_out(
@@ -85,8 +93,8 @@ def carry_out(
     reason: str,
     by: Actor,
     may_override: bool,
-) -> tuple[int, str]:
-    """Move what was seen, all or nothing; answer how many, and the token that takes it back.
+) -> tuple[int, Token]:
+    """Move what was seen, all or nothing; answer how many, and what takes it back.
 
     Raises SelectionChanged when `seen` is not the digest any more, and ConflictsFound.
     """
@@ -103,38 +111,41 @@ def carry_out(
             for each in found
         ):
             raise ConflictsFound(found)
+        planned = _proposals(chosen, afternoon, may_override=may_override)
+        holds = held.of_all(chosen)
         changed = []
         for step in chosen:
-            former = Former.of(step)
-            stations = _stations(step, afternoon)
+            former = Former.of(step, holds[step.pk].stations)
+            stations = _stations(holds[step.pk], afternoon)
             steps.move(step, new_start(step, afternoon))
             step.station_names = station_names(stations)
+            held.accept_risks(step, planned[step.pk])
             changed.append((former, save_step(step, stations=stations, by=by, reason=reason)))
         return len(changed), undo.of("move", changed)
 
 
-def _stations(step: ScheduledProcedureStep, afternoon: Afternoon) -> list[Station]:
+def _stations(holds: Held, afternoon: Afternoon) -> list[Station]:
     """The step's stations, the one that is left replaced."""
-    held = steps.stations_of(step)
     if afternoon.to is None:
-        return held
-    moved = [afternoon.to if each == afternoon.station else each for each in held]
+        return list(holds.stations)
+    moved = [afternoon.to if each == afternoon.station else each for each in holds.stations]
     return list(dict.fromkeys(moved))
 
 
 def _proposals(
     chosen: Sequence[ScheduledProcedureStep], afternoon: Afternoon, *, may_override: bool
-) -> list[Proposal]:
+) -> dict[int, list[Proposal]]:
+    """What the move asks, by step. Nothing is asked for an emergency."""
     together = frozenset(step.pk for step in chosen)
-    return [
-        proposal
-        for step in chosen
-        for proposal in steps.proposals(
+    holds = held.of_all(chosen)
+    return {
+        step.pk: held.proposals(
             step,
             new_start(step, afternoon),
-            stations=_stations(step, afternoon),
+            held=holds[step.pk],
+            stations=_stations(holds[step.pk], afternoon),
             ignoring=together,
             may_override=may_override,
         )
-        if not proposal.is_emergency
-    ]
+        for step in chosen
+    }

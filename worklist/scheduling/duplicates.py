@@ -14,6 +14,7 @@ from worklist.models import Patient
 # How much of two names is the same, from which on one may be a slip of the other.
 _LIKE = 0.8
 _MANY = 50
+_SUREST = {"id": 0, "same": 1}
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Duplicate:
     """A stored patient who may be the same: the ID is taken, or name and birth date are alike."""
 
     patient: Patient
-    why: Literal["id", "swapped", "like", "name"]
+    why: Literal["id", "same", "swapped", "like", "name"]
 
     @property
     def is_certain(self) -> bool:
@@ -49,11 +50,13 @@ def find(new: Patient) -> tuple[Duplicate, ...]:
             found.append(Duplicate(stored.merged_into or stored, "id"))
         elif new.birth_date is None:
             found.append(Duplicate(stored, "name"))
+        elif _plain(new.name) == _plain(stored.name):
+            found.append(Duplicate(stored, "same"))
         elif _swapped(new.name, stored.name):
             found.append(Duplicate(stored, "swapped"))
         elif _are_alike(new.name, stored.name):
             found.append(Duplicate(stored, "like"))
-    found.sort(key=lambda duplicate: not duplicate.is_certain)
+    found.sort(key=lambda duplicate: _SUREST.get(duplicate.why, len(_SUREST)))
     return tuple(found[:_MANY])
 
 

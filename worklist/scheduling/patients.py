@@ -15,7 +15,7 @@ from worklist import values
 from worklist.audit import trail
 from worklist.audit.trail import Actor
 from worklist.models import ImagingServiceRequest, Patient, PatientMerge
-from worklist.scheduling.versions import check, locked
+from worklist.scheduling.versions import check_all, locked
 
 # What the survivor takes over beside the requests: several values in one column. An allergy that
 # was noted with either of the two is one of the patient's.
@@ -67,8 +67,7 @@ def merge(
     with transaction.atomic():
         seen = dict(zip((survivor.pk, merged.pk), versions or (None, None), strict=True))
         rows = _held(survivor.pk, merged.pk)
-        for pk, row in rows.items():
-            check(row, version=seen[pk])
+        check_all([(row, seen[pk]) for pk, row in rows.items()])
         survivor, merged = _may_be_merged(rows, survivor.pk, merged.pk)
         requests = list(ImagingServiceRequest.objects.filter(patient=merged).order_by("pk"))
         _refuse_same_accession_numbers(survivor, requests)
@@ -167,6 +166,8 @@ def unmerge(merge: PatientMerge, *, by: Actor, reason: str = "") -> PatientMerge
         rows = _held(merge.survivor_id, merge.merged_id)
         merge = PatientMerge.objects.select_for_update().get(pk=merge.pk)
         merge.survivor, merge.merged = rows[merge.survivor_id], rows[merge.merged_id]
+        if merge.undone_at is not None:
+            raise ValidationError(_("This merge was taken back already."))
         if not can_be_undone(merge):
             raise ValidationError(
                 _("Another merge of this patient came later: take that one back first.")

@@ -14,19 +14,15 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from worklist.audit import trail
 from worklist.audit.trail import Actor
 from worklist.models import (
     FINAL,
-    ProcedureType,
-    RequestedProcedure,
     ScheduledProcedureStep,
     Station,
     StepStatus,
 )
-from worklist.scheduling import conflicts, slots
-from worklist.scheduling.conflicts import Proposal
-from worklist.scheduling.orders import save_procedure, save_request, save_step, station_names
+from worklist.scheduling import conflicts, held
+from worklist.scheduling.orders import save_step, station_names
 from worklist.scheduling.versions import locked
 
 # The way of an exam. People may leave out a stop until it has started.
@@ -34,7 +30,6 @@ _WAY = (StepStatus.SCHEDULED, StepStatus.ARRIVED, StepStatus.READY, StepStatus.S
 BEFORE_START = frozenset(_WAY[:3])
 UNDER_WAY = frozenset({StepStatus.STARTED, StepStatus.DEPARTED})
 _ENDS = (StepStatus.COMPLETED, StepStatus.DISCONTINUED)
-URGENT = "STAT"
 
 # --- moving ---------------------------------------------------------------------------------------
 
@@ -58,7 +53,7 @@ def reschedule(
     with transaction.atomic():
         if accepted is not None:
             # Stations and patients wait for each other before steps do, as when booking.
-            planned = proposals(step, start, stations=stations, may_override=may_override)
+            planned = held.proposals(step, start, stations=stations, may_override=may_override)
             conflicts.hold(
                 [each.station for each in planned],
                 [each.patient for each in planned if each.patient],
@@ -66,12 +61,10 @@ def reschedule(
         step = locked(step, version=version)
         _refuse_if_final(step)
         if accepted is not None:
-            settled = conflicts.settle(
-                proposals(step, start, stations=stations, may_override=may_override),
-                accepted=frozenset(accepted),
-                reason=reason,
-            )
+            planned = held.proposals(step, start, stations=stations, may_override=may_override)
+            settled = conflicts.settle(planned, accepted=frozenset(accepted), reason=reason)
             reason = reason or settled
+            held.accept_risks(step, planned)
         move(step, start)
         if stations is not None:
             step.station_names = station_names(stations)
@@ -87,58 +80,6 @@ def move(step: ScheduledProcedureStep, start: dt.datetime) -> None:
     elif step.end_date:
         step.end_date += start.date() - step.start_date
     step.start_date, step.start_time = start.date(), start.time()
-
-
-def proposals(
-    step: ScheduledProcedureStep,
-    start: dt.datetime,
-    *,
-    stations: Sequence[Station] | None = None,
-    may_override: bool = False,
-    ignoring: Collection[int] = (),
-) -> list[Proposal]:
-    """What a move asks of each station; of the patient, once. `ignoring` are moved with it."""
-    procedure = step.requested_procedure
-    if stations is None:
-        stations = stations_of(step)
-    kind = kind_of(step)
-    return [
-        Proposal(
-            patient=None if number else procedure.request.patient,
-            station=station,
-            start=start,
-            minutes=minutes_of(step, kind),
-            modality=step.modality,
-            procedure_type=kind,
-            ignoring=frozenset({step.pk, *ignoring}),
-            is_emergency=procedure.priority == URGENT,
-            may_override=may_override,
-        )
-        for number, station in enumerate(stations)
-    ]
-
-
-def stations_of(step: ScheduledProcedureStep) -> list[Station]:
-    """The stations of a step, the first first."""
-    return [each for each in trail.ordered(step, "stations") if isinstance(each, Station)]
-
-
-def kind_of(step: ScheduledProcedureStep) -> ProcedureType | None:
-    """The entry of the catalogue that this was booked from, as far as can be told."""
-    procedure = step.requested_procedure
-    entries = ProcedureType.objects.filter(modality=step.modality)
-    if procedure.code_id:
-        return entries.filter(requested_procedure_code=procedure.code_id).first()
-    return entries.filter(description=procedure.description).first()
-
-
-def minutes_of(step: ScheduledProcedureStep, kind: ProcedureType | None) -> int:
-    """How long a step lasts; one that came without an end lasts as the catalogue says."""
-    if step.end_time is None:
-        return kind.minutes if kind else slots.USUAL_MINUTES
-    start = dt.datetime.combine(step.start_date, step.start_time)
-    end = dt.datetime.combine(step.end_date or step.start_date, step.end_time)
-    return max(1, int((end - start).total_seconds() // 60))
 
 
 # --- status ---------------------------------------------------------------------------------------
@@ -187,6 +128,16 @@ def forward(status: str) -> tuple[StepStatus, ...]:
     return ()
 
 
+def may_move(status: str) -> bool:
+    """Whether a step of this status can be rescheduled: it is not over."""
+    return status not in FINAL
+
+
+def may_cancel(status: str) -> bool:
+    """Whether people can cancel a step of this status: it has not started."""
+    return status in BEFORE_START
+
+
 def back(status: str) -> StepStatus | None:
     """The status one step before this one, if there is one."""
     if status in _ENDS:
@@ -210,30 +161,6 @@ def _refuse_unless_next(
         )
     if not reason.strip():
         raise ValidationError(_("Say why the exam goes back from %(now)s to %(wanted)s.") % told)
-
-
-# --- amending -------------------------------------------------------------------------------------
-
-
-def amend(
-    step: ScheduledProcedureStep,
-    procedure: RequestedProcedure,
-    *,
-    by: Actor,
-    versions: tuple[int, int, int],
-    reason: str = "",
-) -> ScheduledProcedureStep:
-    """Save what a person has changed in a step, its procedure and its request, which hold it.
-
-    `versions` are those of the three, as the person saw them.
-    """
-    request = procedure.request
-    with transaction.atomic():
-        for row, version in zip((step, procedure, request), versions, strict=True):
-            locked(row, version=version)
-        save_request(request, by=by, reason=reason)
-        save_procedure(procedure, by=by, reason=reason)
-        return save_step(step, by=by, reason=reason)
 
 
 def _label(status: str) -> str:

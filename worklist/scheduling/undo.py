@@ -1,13 +1,15 @@
 """Taking back what was just done: a signed token holds what it was, and the version that it became.
 
+It holds for whom it was made for, the session of a person, and has a key by which it is used once.
 Taking back is a write like any other, with an event of its own in the trail.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from django.core import signing
@@ -16,7 +18,7 @@ from django.utils.translation import gettext_noop
 
 from worklist.audit.trail import Actor
 from worklist.models import ScheduledProcedureStep, Station, StepStatus
-from worklist.scheduling import conflicts, steps
+from worklist.scheduling import conflicts, held, steps
 from worklist.scheduling.conflicts import Conflict
 from worklist.scheduling.orders import save_step
 from worklist.scheduling.versions import locked
@@ -31,7 +33,7 @@ _KINDS = ("move", "cancel", "status", "booking")
 
 
 class TooLate(Exception):
-    """The token is too old, or is none of ours."""
+    """The token is too old, or none that was made for this person's session."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ class Former:
     status: str
 
     @classmethod
-    def of(cls, step: ScheduledProcedureStep) -> Former:
+    def of(cls, step: ScheduledProcedureStep, stations: Sequence[Station] | None = None) -> Former:
+        """The step as it stands; `stations` are its own, where they are known already."""
         return cls(
             step.pk,
             f"{step.start_date.isoformat()}T{step.start_time.isoformat()}",
@@ -54,7 +57,9 @@ class Former:
                 step.end_date.isoformat() if step.end_date else "",
                 step.end_time.isoformat() if step.end_time else "",
             ),
-            tuple(station.pk for station in steps.stations_of(step)),
+            tuple(
+                station.pk for station in (held.stations_of(step) if stations is None else stations)
+            ),
             step.station_names,
             step.status,
         )
@@ -62,42 +67,59 @@ class Former:
 
 @dataclass(frozen=True)
 class Token:
-    """What is to be taken back: of each step, what it was and the version that the change made."""
+    """What is to be taken back: of each step, what it was and the version that the change made.
+
+    `form` is the key of the form that made it, which may be sent again afterwards.
+    """
 
     kind: Kind
     formers: tuple[tuple[Former, int], ...]
+    key: uuid.UUID = field(default_factory=uuid.uuid4)
+    form: uuid.UUID | None = None
 
 
-def of(kind: Kind, changed: Sequence[tuple[Former, ScheduledProcedureStep]]) -> str:
-    """The token that takes back these changes: each step as it was, and as it was saved."""
+def of(kind: Kind, changed: Sequence[tuple[Former, ScheduledProcedureStep]]) -> Token:
+    """What takes back these changes: each step as it was, and as it was saved."""
+    return Token(kind, tuple((former, saved.version) for former, saved in changed))
+
+
+def of_booking(booked: Sequence[ScheduledProcedureStep], *, form: uuid.UUID | None = None) -> Token:
+    """What takes back a booking: what was booked by mistake is canceled."""
+    return Token("booking", tuple((Former.of(step), step.version) for step in booked), form=form)
+
+
+def sign(token: Token, *, owner: str) -> str:
+    """The token as a text that this owner, and nobody else, can give back."""
     rows = [
         (
             former.pk,
-            saved.version,
+            version,
             former.start,
             former.end,
             former.stations,
             former.station_names,
             former.status,
         )
-        for former, saved in changed
+        for former, version in token.formers
     ]
-    return signing.dumps([kind, rows], salt=__name__, compress=True)
+    made = [token.kind, token.key.hex, token.form.hex if token.form else "", rows]
+    return signing.dumps(made, salt=_salt(owner), compress=True)
 
 
-def of_booking(booked: Sequence[ScheduledProcedureStep]) -> str:
-    """The token that takes back a booking: what was booked by mistake is canceled."""
-    return of("booking", [(Former.of(step), step) for step in booked])
-
-
-def read(token: str) -> Token:
+def read(text: str, *, owner: str) -> Token:
     """What this token takes back. Raises TooLate."""
     try:
-        kind, rows = signing.loads(token, salt=__name__, max_age=LASTS)
+        kind, key, form, rows = signing.loads(text, salt=_salt(owner), max_age=LASTS)
     except signing.BadSignature:
         raise TooLate from None
     assert kind in _KINDS
-    return Token(kind, tuple(_former(row) for row in rows))
+    formers = tuple(_former(row) for row in rows)
+    return Token(kind, formers, uuid.UUID(key), uuid.UUID(form) if form else None)
+
+
+def _salt(owner: str) -> str:
+    # Not in what is signed, which anybody can read: the owner is known by a session's key.
+    return f"{__name__} {owner}"
 
 
 def _former(row: Sequence[Any]) -> tuple[Former, int]:
@@ -150,7 +172,7 @@ def _overlaps(back: Sequence[ScheduledProcedureStep]) -> tuple[Conflict, ...]:
     planned = [
         proposal
         for step in back
-        for proposal in steps.proposals(
+        for proposal in held.proposals(
             step,
             dt.datetime.combine(step.start_date, step.start_time),
             ignoring=together,

@@ -6,6 +6,7 @@ Programs that write without having shown anything to a person give no version.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -23,7 +24,12 @@ class Change:
 
 
 class StaleVersion(Exception):
-    """Somebody else saved first: who, when, and what it was and is now."""
+    """Somebody else saved first: who, when, and what it was and is now.
+
+    `also` are the other rows of one form of which this is true as well.
+    """
+
+    also: tuple[StaleVersion, ...] = ()
 
     def __init__(
         self, row: Versioned, *, actor: str, at: dt.datetime | None, changes: tuple[Change, ...]
@@ -46,6 +52,24 @@ def locked(row: _Row, *, version: int | None = None) -> _Row:
     now: _Row = type(row)._default_manager.select_for_update().get(pk=row.pk)
     check(now, version=version)
     return now
+
+
+def lock_all(seen: Iterable[tuple[Versioned, int]]) -> None:
+    """Make these rows ours until the transaction ends, in the versions that a person saw."""
+    check_all([(locked(row), version) for row, version in seen])
+
+
+def check_all(seen: Iterable[tuple[Versioned, int | None]]) -> None:
+    """Raise one StaleVersion that tells of all rows that have changed since these versions."""
+    stale = []
+    for row, version in seen:
+        try:
+            check(row, version=version)
+        except StaleVersion as error:
+            stale.append(error)
+    if stale:
+        stale[0].also = tuple(stale[1:])
+        raise stale[0]
 
 
 def check(row: Versioned, *, version: int | None) -> None:

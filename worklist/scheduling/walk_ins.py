@@ -52,7 +52,10 @@ def pushed_by(step: ScheduledProcedureStep, station: Station) -> Pushed | None:
     others = [
         booked
         for booked in slots.booked_on([station], step.start_date, step.start_date)
-        if booked.step_id != step.pk and booked.status not in _BEGUN
+        if booked.step_id != step.pk
+        and booked.status not in _BEGUN
+        # What runs over from the day before is not moved with this day.
+        and booked.span.start.date() == step.start_date
     ]
     met = [booked for booked in others if booked.span.overlaps(mine)]
     if not met:

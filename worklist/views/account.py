@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from django import forms
 from django.conf import settings
+from django.contrib.auth import authenticate
 from django.contrib.auth import views as auth_views
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.forms import PasswordChangeForm
 from django.contrib.auth.middleware import LoginRequiredMiddleware
+from django.core import signing
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.middleware.csrf import get_token
 from django.shortcuts import redirect, render
 from django.urls import reverse, reverse_lazy
 from django.utils.decorators import method_decorator
-from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from worklist.actor import actor
 from worklist.audit import trail
 from worklist.models import User
+from worklist.models.people import themes
 from worklist.roles import needs
+from worklist.views import notices
 
 # Fields of a form that was sent after the session had ended, carried through the sign-in.
 _KEPT = "kept-"
 _KEPT_PATH = "kept_path"
 _NEVER_KEPT = ("csrfmiddlewaretoken", "password")
+# Who was signed in last in this browser, and so has typed what stands on its pages.
+_PERSON = "person"
 
 
 class SignInMiddleware(LoginRequiredMiddleware):
@@ -59,6 +67,8 @@ class SignInView(auth_views.LoginView):
 
     template_name = "account/sign_in.html"
     redirect_authenticated_user = True
+    # A form of somebody else is kept: the way out is to leave it.
+    is_of_another = False
     kept: list[tuple[str, str]] = []
     kept_path = ""
 
@@ -91,14 +101,36 @@ class SignInView(auth_views.LoginView):
         return form
 
     def form_valid(self, form: Any) -> HttpResponse:
-        response = super().form_valid(form)
-        trail.note("sign-in", form.get_user(), by=actor(self.request))
-        if self.request.headers.get("X-Inline"):
-            # The page stays as it is; its forms need the token of the new session.
-            return JsonResponse({"token": get_token(self.request)})
+        person = form.get_user()
         path = self.request.POST.get(_KEPT_PATH, "")
-        if path and url_has_allowed_host_and_scheme(path, {self.request.get_host()}):
-            return render(self.request, "account/go_on.html", {"path": path, "kept": self.kept})
+        is_inline = bool(self.request.headers.get("X-Inline"))
+        typist = _typist(self.request) if path or is_inline else None
+        if typist and typist != person:
+            # What one has typed, another does not sign.
+            who = typist.get_full_name() or typist.get_username()
+            told = _(
+                "%(who)s has typed what is kept here. Sign in as %(who)s to send it, or leave it."
+            )
+            form.add_error(None, told % {"who": who})
+            self.is_of_another = True
+            return self.form_invalid(form)
+        response = super().form_valid(form)
+        # Not seen for half an hour counts from here, whatever comes next.
+        self.request.session["seen"] = int(time.time())
+        trail.note("sign-in", form.get_user(), by=actor(self.request))
+        if is_inline:
+            # The page stays as it is; its forms need the token of the new session.
+            response = JsonResponse({"token": get_token(self.request)})
+        elif path and url_has_allowed_host_and_scheme(path, {self.request.get_host()}):
+            context = {"path": path, "kept": self.kept}
+            response = render(self.request, "account/go_on.html", context)
+        response.set_cookie(
+            _PERSON,
+            signing.dumps(person.pk, salt=_PERSON),
+            secure=settings.SESSION_COOKIE_SECURE,
+            httponly=True,
+            samesite="Lax",
+        )
         return response
 
     def form_invalid(self, form: Any) -> HttpResponse:
@@ -109,10 +141,23 @@ class SignInView(auth_views.LoginView):
     def get_context_data(self, **options: Any) -> dict[str, Any]:
         path = self.kept_path or self.request.POST.get(_KEPT_PATH, "")
         context = super().get_context_data(
-            **options, kept=self.kept, kept_path=path, kept_prefix=_KEPT
+            **options,
+            kept=self.kept,
+            kept_path=path,
+            kept_prefix=_KEPT,
+            is_of_another=self.is_of_another,
         )
         # Django's own view names the host here.
         return {**context, "site_name": settings.SITE_NAME}
+
+
+def _typist(request: HttpRequest) -> User | None:
+    """Who was signed in last in this browser, as far as it knows."""
+    try:
+        key = signing.loads(request.COOKIES.get(_PERSON, ""), salt=_PERSON)
+    except signing.BadSignature:
+        return None
+    return User.objects.filter(pk=key).first()
 
 
 def locked_out(request: HttpRequest, credentials: Any, *args: Any, **options: Any) -> HttpResponse:
@@ -137,7 +182,7 @@ def switch_user(request: HttpRequest) -> HttpResponse:
     response = auth_views.LogoutView.as_view(next_page=reverse("sign-in"))(request)
     came_from = request.POST.get("next", "")
     if url_has_allowed_host_and_scheme(came_from, {request.get_host()}):
-        response["Location"] = f"{reverse('sign-in')}?next={came_from}"
+        response["Location"] = f"{reverse('sign-in')}?{urlencode({'next': came_from})}"
     return response
 
 
@@ -150,6 +195,19 @@ class PreferencesForm(forms.ModelForm):
         widgets = {"theme": forms.RadioSelect}
 
 
+@require_POST
+@needs()
+def theme(request: HttpRequest) -> HttpResponse:
+    """Choose the colours of the screens."""
+    user = request.user
+    assert isinstance(user, User)
+    wanted = request.POST.get("theme", "")
+    if wanted in dict(themes()):
+        user.theme = wanted
+        trail.save(user, by=actor(request))
+    return redirect(_came_from(request, "home"))
+
+
 @needs()
 def preferences(request: HttpRequest) -> HttpResponse:
     """Colours, language and shortcut keys of one's own."""
@@ -158,6 +216,7 @@ def preferences(request: HttpRequest) -> HttpResponse:
     form = PreferencesForm(request.POST or None, instance=user)
     if request.method == "POST" and form.is_valid():
         trail.save(form.instance, by=actor(request))
+        notices.done(request, _("Your preferences are saved."))
         return redirect("preferences")
     status = 422 if form.errors else 200
     return render(request, "account/preferences.html", {"form": form}, status=status)
@@ -173,16 +232,30 @@ def language(request: HttpRequest) -> HttpResponse:
             request.user.language = wanted
             trail.save(request.user, by=actor(request))
         request.session["language"] = wanted
-    came_from = request.POST.get("next", "")
-    if not url_has_allowed_host_and_scheme(came_from, {request.get_host()}):
-        came_from = reverse("sign-in")
-    return redirect(came_from)
+    return redirect(_came_from(request, "sign-in"))
+
+
+def _came_from(request: HttpRequest, otherwise: str) -> str:
+    """The page that a button of the frame was pressed on, else the page of this name."""
+    path: str = request.POST.get("next", "")
+    return (
+        path if url_has_allowed_host_and_scheme(path, {request.get_host()}) else reverse(otherwise)
+    )
 
 
 class SignedPasswordChangeForm(PasswordChangeForm):
-    """Changes one's own password; the write is signed."""
+    """Changes one's own password; the write is signed, and wrong tries are counted as anywhere."""
 
     by: Any = None
+    request: Any = None
+
+    def clean_old_password(self) -> str:
+        name, typed = self.user.get_username(), self.cleaned_data["old_password"]
+        if authenticate(self.request, username=name, password=typed) is None:
+            raise ValidationError(
+                self.error_messages["password_incorrect"], code="password_incorrect"
+            )
+        return str(typed)
 
     def save(self, commit: bool = True) -> Any:
         user = super().save(commit=False)
@@ -201,5 +274,5 @@ class PasswordView(auth_views.PasswordChangeView):
 
     def get_form(self, form_class: Any = None) -> Any:
         form: Any = super().get_form(form_class)
-        form.by = actor(self.request)
+        form.by, form.request = actor(self.request), self.request
         return form

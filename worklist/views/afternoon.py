@@ -53,6 +53,8 @@ class AfternoonForm(forms.Form):
         empty_label=gettext_lazy("Stay on this scanner"),
     )
 
+    without = forms.IntegerField(required=False, widget=forms.HiddenInput)
+
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         for name in ("station", "to"):
@@ -76,7 +78,12 @@ class AfternoonForm(forms.Form):
     def afternoon(self) -> Afternoon:
         told = self.cleaned_data
         return Afternoon(
-            told["station"], told["day"], told["after"], told["minutes"] or 0, told["to"]
+            told["station"],
+            told["day"],
+            told["after"],
+            told["minutes"] or 0,
+            told["to"],
+            told["without"] or 0,
         )
 
 
@@ -164,7 +171,7 @@ def _try(request: HttpRequest, afternoon: Afternoon) -> HttpResponse | dict[str,
         request,
         ngettext("%(count)d exam is moved.", "%(count)d exams are moved.", moved)
         % {"count": moved},
-        undo=token if moved else "",
+        undo=token if moved else None,
     )
     return redirect(_next(request) or "bulk-move")
 

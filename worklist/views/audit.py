@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy
 
 from worklist import changes, names, sheets
 from worklist.actor import actor
-from worklist.audit import trail
+from worklist.audit import happenings, trail
 from worklist.audit.models import AuditEvent, actions
 from worklist.models import Patient, ScheduledProcedureStep
 from worklist.roles import needs
@@ -44,6 +44,7 @@ def subjects() -> dict[str, str]:
         "worklist.orderset": _("Order set"),
         "worklist.code": _("Code"),
         "worklist.user": _("Account"),
+        "worklist.wallscreen": _("Wall screen"),
         "auth.group": _("Role"),
         "dicomscp.setupmode": _("Set-up mode"),
     }
@@ -127,9 +128,12 @@ def audit(request: HttpRequest) -> HttpResponse:
     about = _about(request, chosen)
     events = list(_after(_events(chosen), request.GET.get("before", ""))[: _PER_PAGE + 1])
     shown = changes.tell(events[:_PER_PAGE])
+    if "before" not in request.GET:
+        # After the events are read: a search does not find itself.
+        happenings.trail_used("view", by=actor(request), details=_searched(chosen))
     context = {
         "form": form,
-        "told": [{"told": told, "subject": _subject(told.event)} for told in shown],
+        "told": [_row(told) for told in shown],
         "older": events[_PER_PAGE - 1].pk if len(events) > _PER_PAGE else None,
         "is_later_page": "before" in request.GET,
         "about": about,
@@ -145,16 +149,11 @@ def audit_csv(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     if not form.is_valid():
         return render(request, "audit/audit.html", {"form": form}, status=422)
     events = _events(form.cleaned_data)
-    details = {name: str(value) for name, value in form.cleaned_data.items() if value}
     newest = AuditEvent.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
     # Its own event is not part of what it holds.
     events = events.filter(pk__lte=newest)
-    trail.note(
-        "export",
-        by=actor(request),
-        label="audit trail",
-        details={**details, "rows": events.count()},
-    )
+    details = {**_searched(form.cleaned_data), "rows": events.count()}
+    happenings.trail_used("export", by=actor(request), details=details)
     response = StreamingHttpResponse(
         sheets.lines(_rows(events)), content_type="text/csv; charset=utf-8"
     )
@@ -163,7 +162,7 @@ def audit_csv(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
 
 
 def _rows(events: QuerySet[AuditEvent]) -> Iterator[list[str]]:
-    yield ["at", "who", "address", "action", "what", "id", "label", "reason", "changes"]
+    yield ["at", "who", "address", "action", "outcome", "what", "id", "label", "reason", "changes"]
     rest = events.iterator(chunk_size=_PER_BATCH)
     while batch := list(islice(rest, _PER_BATCH)):
         for told in changes.tell(batch):
@@ -173,12 +172,17 @@ def _rows(events: QuerySet[AuditEvent]) -> Iterator[list[str]]:
                 event.actor,
                 event.address or "",
                 str(event.get_action_display()),
+                str(event.outcome),
                 event.model,
                 event.object_id,
                 event.object_label,
                 event.reason,
                 "; ".join(f"{c.label}: {c.before} → {c.after}" for c in told.changes),
             ]
+
+
+def _searched(chosen: dict[str, Any]) -> dict[str, str]:
+    return {name: str(value) for name, value in chosen.items() if value}
 
 
 def _events(chosen: dict[str, Any]) -> QuerySet[AuditEvent]:
@@ -253,6 +257,17 @@ def _about(request: HttpRequest, chosen: dict[str, Any]) -> Patient | ScheduledP
     if patient and "before" not in request.GET:
         trail.note("view", patient, by=actor(request))
     return patient
+
+
+def _row(told: changes.Told) -> dict[str, Any]:
+    event = told.event
+    failed = {"sign-in": _("Sign-in failed"), "query": _("Worklist query failed")}
+    return {
+        "told": told,
+        "subject": _subject(event),
+        # To be locked out or kept out is told by the action itself.
+        "failed": failed.get(event.action, "") if event.outcome else "",
+    }
 
 
 def _subject(event: AuditEvent) -> dict[str, str]:

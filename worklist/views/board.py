@@ -1,4 +1,4 @@
-"""The board's pages: today by scanner, as a list, as times or on the wall."""
+"""The board's pages: today by scanner, as a list or as times."""
 
 from __future__ import annotations
 
@@ -7,28 +7,19 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils.translation import get_language
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from worklist import board, clock
 from worklist.models import StepStatus
 from worklist.roles import needs
-from worklist.scheduling import FINAL
+from worklist.scheduling import FINAL, steps
 from worklist.views import frame, rows
+from worklist.views.refresh import answer, filters_of
 from worklist.views.timetable import timetable
 
 SEE = "worklist.view_scheduledprocedurestep"
 BOOK = "worklist.schedule_exam"
-_ACTIONS = (BOOK, "worklist.cancel_exam", "worklist.set_status", "worklist.export_exams")
 _DAY = dt.timedelta(days=1)
-# What a row's menu offers, and the statuses from which it is a step forward.
-_FORWARD = {
-    StepStatus.ARRIVED: (StepStatus.SCHEDULED,),
-    StepStatus.READY: (StepStatus.SCHEDULED, StepStatus.ARRIVED),
-    StepStatus.STARTED: (StepStatus.SCHEDULED, StepStatus.ARRIVED, StepStatus.READY),
-    StepStatus.COMPLETED: (StepStatus.STARTED, StepStatus.DEPARTED),
-    StepStatus.DISCONTINUED: (StepStatus.STARTED, StepStatus.DEPARTED),
-}
 
 
 @needs()
@@ -40,30 +31,23 @@ def home(request: HttpRequest) -> HttpResponse:
     return redirect("admin:index" if getattr(request.user, "is_staff", False) else "preferences")
 
 
-@require_safe
+# Nothing is written by any of them: a search is posted to stay out of the address.
+LOOK = ("GET", "HEAD", "POST")
+
+
+@require_http_methods(LOOK)
 @needs(SEE)
 def today(request: HttpRequest) -> HttpResponse:
-    """A day of the board; only its changing part for a page that refreshes itself.
-
-    A refresh that has the newest state already is answered 304, unless it searches: a search looks
-    at all days.
-    """
-    filters = board.Filters.of(request.GET.dict())
-    rights = "".join("01"[request.user.has_perm(name)] for name in _ACTIONS)
-    is_part = request.headers.get("HX-Request") == "true"
-    tag = "" if filters.q else board.etag(filters, get_language() or "", rights)
-    if is_part and tag and request.headers.get("If-None-Match") == tag:
-        response = HttpResponse(status=304)
-    else:
-        template = "board/wall.html" if filters.view == "wall" else "board/today.html"
-        if is_part:
-            template = f"board/_{filters.view}.html"
-        response = render(request, template, context(request, filters) | {"etag": tag})
-    if tag:
-        response["ETag"] = tag
-    # Names are on this page: nothing of it stays on the disk of a shared computer.
-    response["Cache-Control"] = "no-store"
-    return response
+    """A day of the board; only its changing part for a page that refreshes itself."""
+    filters = filters_of(request)
+    return answer(
+        request,
+        filters,
+        page="board/today.html",
+        part=f"board/_{filters.view}.html",
+        shown=lambda: context(request, filters),
+        facts=" ".join(sorted(request.user.get_all_permissions())),
+    )
 
 
 @require_safe
@@ -76,18 +60,16 @@ def keys(request: HttpRequest) -> HttpResponse:
 def context(request: HttpRequest, filters: board.Filters) -> dict[str, Any]:
     """What the board's templates show."""
     can_book = request.user.has_perm(BOOK)
-    shown = board.read(filters, with_gaps=can_book and filters.view != "wall")
-    now = clock.now()
+    shown = board.read(filters, with_gaps=can_book)
     made = {
         "board": shown,
         "filters": filters,
-        "now": now,
         "can_book": can_book,
         "previous": filters.query(day=filters.day - _DAY),
         "next": filters.query(day=filters.day + _DAY),
-        "this_day": filters.query(day=now.date()),
-        "without_search": filters.query(q=""),
-        "without_filters": filters.query(modality="", station=None, status="", q=""),
+        "this_day": filters.query(day=clock.today()),
+        "without_search": filters.query(),
+        "without_filters": filters.query(modality="", station=None, status=""),
         "modalities": [
             (name, filters.query(modality=name), name == filters.modality)
             for name in shown.modalities
@@ -96,8 +78,9 @@ def context(request: HttpRequest, filters: board.Filters) -> dict[str, Any]:
         "as_list": filters.query(view="list"),
         "as_times": filters.query(view="times"),
         "statuses": StepStatus.choices,
-        "forward": [(to.value, to.label, " ".join(of)) for to, of in _FORWARD.items()],
-        "can_move": " ".join((StepStatus.SCHEDULED, StepStatus.ARRIVED, StepStatus.READY)),
+        "forward": _forward(),
+        "may_move": " ".join(filter(steps.may_move, StepStatus)),
+        "may_cancel": " ".join(filter(steps.may_cancel, StepStatus)),
         "elsewhere_shown": board.ELSEWHERE_SHOWN,
         "elsewhere_slice": f":{board.ELSEWHERE_SHOWN}",
         "emergencies": [
@@ -109,6 +92,12 @@ def context(request: HttpRequest, filters: board.Filters) -> dict[str, Any]:
     }
     if filters.view == "list":
         made["lanes"] = [(lane, rows.rows(lane, can_book=can_book)) for lane in shown.lanes]
-    elif filters.view == "times":
+    else:
         made["timetable"] = timetable(shown, can_book=can_book)
     return made
+
+
+def _forward() -> list[tuple[str, Any, str]]:
+    """What a row's menu offers: a status, what it is called, and those from which it may be set."""
+    sources = {to: [of for of in StepStatus if to in steps.forward(of)] for to in StepStatus}
+    return [(to.value, to.label, " ".join(of)) for to, of in sources.items() if of]

@@ -25,8 +25,12 @@ from worklist.scheduling import booking, undo
 from worklist.scheduling.conflicts import ConflictsFound, when
 from worklist.views import notices
 from worklist.views.desk import Desk
+from worklist.views.who import is_key
 
 _PARTS = {"who", "exam", "when", "advice", "twins"}
+_EVERY = 10_000
+# The exams that this PC has put on a list last, the newest first: a cookie of keys.
+LAST_USED = "walk_in_exams"
 
 
 @needs("worklist.schedule_exam", "worklist.view_patient")
@@ -48,12 +52,10 @@ def exam_new(request: HttpRequest) -> HttpResponse:
 def patients(request: HttpRequest) -> HttpResponse:
     """The options of the patient lookup."""
     query = request.POST.get("patient_query", "")
-    found = lookup.find_patients(query)
-    is_walk_in = request.GET.get("on") == "walk-in"
     context = {
-        "query": "" if is_walk_in else query.strip(),
-        "found": found,
-        "who": reverse("walk-in") if is_walk_in else reverse("exam-new-slots"),
+        "query": query.strip(),
+        "found": lookup.find_patients(query),
+        "who": _form_of(request),
     }
     return render(request, "booking/patient_options.html", context)
 
@@ -62,8 +64,35 @@ def patients(request: HttpRequest) -> HttpResponse:
 @needs("worklist.schedule_exam", "worklist.view_patient")
 def procedures(request: HttpRequest) -> HttpResponse:
     """The options of the catalogue."""
-    found = lookup.find_procedures(request.POST.get("exam_query", ""))
-    return render(request, "booking/exam_options.html", {"found": found})
+    query = request.POST.get("exam_query", "")
+    found = lookup.find_procedures(query)
+    if _is_for_walk_in(request):
+        found = walk_in_procedures(request, query)
+    context = {"found": found, "address": _form_of(request)}
+    return render(request, "booking/exam_options.html", context)
+
+
+def walk_in_procedures(request: HttpRequest, query: str) -> tuple[lookup.Choice, ...]:
+    """Single procedures, those that this PC has booked last first."""
+    used = [f"p{key}" for key in last_used(request)]
+    found = [each for each in lookup.find_procedures(query, limit=_EVERY) if each.key[0] == "p"]
+    found.sort(key=lambda each: used.index(each.key) if each.key in used else len(used))
+    return tuple(found[: lookup.RESULTS])
+
+
+def last_used(request: HttpRequest) -> list[str]:
+    """The keys of the exams that this PC has put on a list last, the newest first."""
+    kept = request.COOKIES.get(LAST_USED, "")[:100].split(".")
+    return [key for key in kept if is_key(key)]
+
+
+def _is_for_walk_in(request: HttpRequest) -> bool:
+    return request.GET.get("on") == "walk-in"
+
+
+def _form_of(request: HttpRequest) -> str:
+    """Where the parts of the form are asked for in which one types."""
+    return reverse("walk-in") if _is_for_walk_in(request) else reverse("exam-new-slots")
 
 
 @require_POST
@@ -77,7 +106,7 @@ def parts(request: HttpRequest) -> HttpResponse:
     desk.press()
     if part in ("exam", "when"):
         desk.fill()
-    return render(request, f"booking/{part}.html", {"desk": desk})
+    return render(request, f"booking/{part}.html", {"desk": desk, "who": desk.who})
 
 
 def _opened(request: HttpRequest) -> QueryDict:
@@ -103,11 +132,11 @@ _OPENED = {
 
 
 def _page(request: HttpRequest, desk: Desk, *, status: int = 200) -> HttpResponse:
-    return render(request, "booking/new.html", {"desk": desk}, status=status)
+    return render(request, "booking/new.html", {"desk": desk, "who": desk.who}, status=status)
 
 
 def _save(request: HttpRequest, desk: Desk, *, is_another_next: bool) -> HttpResponse:
-    key = one_time_key(desk.data.get("form_key", ""))
+    key = once.key_of(request.POST)
     # Asked once more when it does not hold: the patient of the first sending is now a duplicate.
     if not desk.is_valid() or once.carried_out(key):
         return sent_before(request, key) or _page(request, desk, status=422)
@@ -135,16 +164,8 @@ def _save(request: HttpRequest, desk: Desk, *, is_another_next: bool) -> HttpRes
         return _page(request, desk, status=422)
     if outcome.is_repeated:
         return sent_before(request, key) or redirect(outcome.address)
-    notices.done(request, told(booked), undo=undo.of_booking(booked))
+    notices.done(request, told(booked), undo=undo.of_booking(booked, form=key))
     return redirect(outcome.address)
-
-
-def one_time_key(text: str) -> uuid.UUID:
-    """The key of a form; a new one when it came without."""
-    try:
-        return uuid.UUID(text)
-    except ValueError:
-        return uuid.uuid4()
 
 
 def sent_before(request: HttpRequest, key: uuid.UUID) -> HttpResponse | None:

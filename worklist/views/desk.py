@@ -6,7 +6,6 @@ Its state is the form's own fields, so that it works with scripts and without.
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -14,59 +13,22 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 from django.forms import BoundField, Form
 from django.http import HttpRequest, QueryDict
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from worklist import clock, legible, lookup
-from worklist.forms.booking import Chosen, PlaceForm, VisitForm, chosen, fill, fitting_stations
-from worklist.forms.patient import NewPatientForm, names_in
+from worklist import lookup
+from worklist.forms.booking import Chosen, PlaceForm, VisitForm, chosen, fill
 from worklist.models import (
     ImagingServiceRequest,
     Patient,
     ScheduledProcedureStep,
     Station,
 )
-from worklist.scheduling import booking, duplicates, slots
+from worklist.scheduling import booking
 from worklist.scheduling.booking import PlannedExam, Visit
 from worklist.scheduling.conflicts import Conflict, ConflictsFound
-from worklist.scheduling.duplicates import Duplicate
-
-# Free slots that are offered a scanner, and scanners that are offered.
-_SLOTS = 4
-_SCANNERS = 4
-# Fields of the form whose text may be spelt in plainer letters.
-_SPELT = {
-    **dict.fromkeys(("family", "given", "middle", "name_prefix", "name_suffix", "referring"), "PN"),
-    **dict.fromkeys(("reason", "contrast_agent"), "LO"),
-    "history": "LT",
-}
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A line of the summary of errors; `anchor` is the id of the field, "" for the whole form."""
-
-    text: str
-    label: str = ""
-    anchor: str = ""
-
-
-@dataclass(frozen=True)
-class Offer:
-    """The free slots of a scanner for one of the places."""
-
-    station: Station
-    starts: tuple[dt.datetime, ...]
-
-
-@dataclass(frozen=True)
-class FreeSlots:
-    """What is free for one of the places on its day, and the day after."""
-
-    number: int
-    day: dt.date
-    exam: str
-    offers: tuple[Offer, ...]
-    next_day: dt.date
+from worklist.views import advice
+from worklist.views.who import Problem, Who, is_key, problems_of
 
 
 class Desk:
@@ -75,7 +37,7 @@ class Desk:
     def __init__(self, request: HttpRequest, data: QueryDict) -> None:
         self.request = request
         self.data = data.copy()
-        self.found_patients: tuple[lookup.FoundPatient, ...] | None = None
+        self.who = Who(self.data, address=reverse("exam-new-slots"), usual=self._before)
         self.found_exams: tuple[lookup.Choice, ...] | None = None
         self.is_sent = False
         self._refused: tuple[Conflict, ...] | None = None
@@ -92,23 +54,8 @@ class Desk:
         )
         return steps.filter(pk=key).first() if is_key(key) else None
 
-    @cached_property
-    def patient(self) -> Patient | None:
-        """The stored patient who is chosen; one that was merged leads to the survivor."""
-        key = self.data.get("patient", "")
-        if not key and self.after is not None and not self.is_new:
-            return self.after.requested_procedure.request.patient
-        patients = Patient.objects.select_related("merged_into")
-        found = patients.filter(pk=key).first() if is_key(key) else None
-        return found and (found.merged_into or found)
-
-    @property
-    def found_patient(self) -> lookup.FoundPatient | None:
-        return lookup.with_visits([self.patient])[0] if self.patient else None
-
-    @property
-    def is_new(self) -> bool:
-        return bool(self.data.get("new"))
+    def _before(self) -> Patient | None:
+        return self.after.requested_procedure.request.patient if self.after else None
 
     @cached_property
     def exam(self) -> Chosen | None:
@@ -124,7 +71,7 @@ class Desk:
 
     @property
     def accepted(self) -> frozenset[str]:
-        return frozenset(self.data.getlist("accept"))
+        return self.who.accepted
 
     @property
     def why(self) -> str:
@@ -136,7 +83,9 @@ class Desk:
         """Do what the button that was pressed asks for; answer "save" when it is to be saved."""
         data = self.data
         if (key := data.pop("choose_patient", [""])[-1]) != "":
-            self._choose_patient(key)
+            self.who.choose(key)
+            if key == "none":
+                data["after"] = ""
         elif (key := data.pop("choose_exam", [""])[-1]) != "":
             data["exam"] = key
             data["exam_query"] = ""
@@ -147,15 +96,6 @@ class Desk:
         else:
             return self._act(data.pop("act", [""])[-1])
         return ""
-
-    def _choose_patient(self, key: str) -> None:
-        self.data["new"] = "1" if key == "new" else ""
-        self.data["patient"] = key if is_key(key) else ""
-        if key == "new":
-            for name, value in names_in(self.data.get("patient_query", "")).items():
-                self.data[name] = self.data.get(name) or value
-        elif key == "none":
-            self.data["after"] = ""
 
     def _take(self, slot: str) -> None:
         """Take a free slot, "0 12 2026-11-23 11:00": the place's number, scanner, day and time."""
@@ -172,14 +112,14 @@ class Desk:
     def _spell(self) -> None:
         for name, spelt in self.spellings.items():
             self.data[name] = spelt
-        for made_of_it in ("patient_form", "visit_form", "twins"):
-            self.__dict__.pop(made_of_it, None)
+        self.who.forget()
+        self.__dict__.pop("visit_form", None)
 
     def _act(self, act: str) -> str:
-        has_patient = self.patient is not None or self.is_new
+        has_patient = self.who.patient is not None or self.who.is_new
         query = self.data.get("exam_query", "").strip()
         if act == "find-patient" or (act == "default" and not has_patient):
-            self.found_patients = lookup.find_patients(self.data.get("patient_query", ""))
+            self.who.search()
             return ""
         if act == "find-exam" or (act == "default" and query):
             self.found_exams = lookup.find_procedures(query)
@@ -213,10 +153,6 @@ class Desk:
         self.__dict__.pop("places", None)
 
     @cached_property
-    def patient_form(self) -> NewPatientForm:
-        return NewPatientForm(self.data)
-
-    @cached_property
     def visit_form(self) -> VisitForm:
         return VisitForm(self.data)
 
@@ -228,10 +164,6 @@ class Desk:
         ]
 
     # What the templates show: the same fields, without complaints while nothing was sent.
-
-    @cached_property
-    def shown_patient(self) -> Form:
-        return self.patient_form if self.is_sent else NewPatientForm(initial=self._initial())
 
     @cached_property
     def shown_visit(self) -> Form:
@@ -265,9 +197,9 @@ class Desk:
     @property
     def pregnancy_field(self) -> BoundField | None:
         """The question, where the exam asks it and the answer is open."""
-        if self.exam is None or not self.exam.asks_pregnancy or self.is_new:
+        if self.exam is None or not self.exam.asks_pregnancy or self.who.is_new:
             return None
-        if self.patient is not None and self.patient.sex == "M":
+        if self.who.patient is not None and self.who.patient.sex == "M":
             return None
         return self.shown_visit["pregnancy"]
 
@@ -275,8 +207,8 @@ class Desk:
 
     def is_valid(self) -> bool:
         """Whether the form can be booked as far as its fields say."""
-        self.is_sent = True
-        if self.patient is None and not self.is_new:
+        self.is_sent = self.who.is_sent = True
+        if self.who.patient is None and not self.who.is_new:
             self._say(_("Choose the patient, or *New patient*."), _("Patient"), "id_patient_query")
         if self.exam is None:
             self._say(_("Choose the exam."), _("Exam"), "id_exam_query")
@@ -284,18 +216,13 @@ class Desk:
             self.fill()
             self._say(_("Look at when and where, then save."), _("When and where"), "id_0-time")
         forms: list[Form] = [self.visit_form, *self.places]
-        if self.is_new and self.patient is None:
-            forms.append(self.patient_form)
+        if self.who.is_typed:
+            forms.append(self.who.form)
         wrong = [form for form in forms if not form.is_valid()]
         if self._said or wrong:
             return False
-        if self.is_new and any(self._is_open(twin) for twin in self.twins):
-            self._say(_("Say whether this patient is here already."), _("Patient"), "twins")
-            return False
-        return True
-
-    def _is_open(self, twin: Duplicate) -> bool:
-        return twin.is_certain or twin.fingerprint not in self.accepted
+        self._said += self.who.duplicate_problems()
+        return not self._said
 
     def refused(self, error: ConflictsFound | ValidationError | IntegrityError) -> None:
         """Keep what the booking was refused for, to be shown."""
@@ -304,7 +231,7 @@ class Desk:
         elif isinstance(error, IntegrityError):
             # Somebody else registered this ID a moment ago.
             self._say(_("Somebody saved this patient or accession number a moment ago."))
-            self.__dict__.pop("twins", None)
+            self.who.forget()
         else:
             for text in error.messages:
                 self._say(text)
@@ -319,14 +246,10 @@ class Desk:
             return []
         found = list(self._said)
         forms: list[Form] = [self.visit_form, *self.places]
-        if self.is_new and self.patient is None:
-            forms.insert(0, self.patient_form)
+        if self.who.is_typed:
+            forms.insert(0, self.who.form)
         for form in forms:
-            for field in form:
-                # A group of radio buttons has no id of its own.
-                anchor = field.id_for_label or f"id_{field.html_name}"
-                found += [Problem(str(error), str(field.label), anchor) for error in field.errors]
-            found += [Problem(str(error)) for error in form.non_field_errors()]
+            found += problems_of(form)
         found += [Problem(conflict.message, anchor="conflicts") for conflict in self._refused or ()]
         return found
 
@@ -335,7 +258,7 @@ class Desk:
     def visit(self) -> Visit:
         """What is to be booked, as far as the fields can be read."""
         data = self.visit_form.cleaned_data if self.visit_form.is_valid() else {}
-        patient = self.patient or (self._new_patient() if self.is_new else Patient())
+        patient = self.who.patient or (self.who.new_patient if self.who.is_new else Patient())
         amends = False
         answer = data.get("pregnancy")
         if self.pregnancy_field and answer is not None and patient.pk:
@@ -357,10 +280,6 @@ class Desk:
             amends_patient=amends,
         )
 
-    def _new_patient(self) -> Patient:
-        self.patient_form.is_valid()
-        return self.patient_form.patient
-
     def _request(self, patient: Patient, data: dict[str, Any]) -> ImagingServiceRequest:
         if self.after is not None and data.get("one_request") and not data.get("accession_number"):
             request = self.after.requested_procedure.request
@@ -378,18 +297,6 @@ class Desk:
         )
 
     # --- what speaks against it, and what is free -------------------------------------------------
-
-    @cached_property
-    def twins(self) -> tuple[Duplicate, ...]:
-        """Stored patients who may be the new one."""
-        if not self.is_new or self.patient is not None:
-            return ()
-        new = self._new_patient()
-        return duplicates.find(new) if new.name else ()
-
-    @property
-    def new_patient(self) -> Patient:
-        return self._new_patient()
 
     @cached_property
     def conflicts(self) -> tuple[Conflict, ...]:
@@ -418,17 +325,7 @@ class Desk:
     @property
     def spellings(self) -> dict[str, str]:
         """Texts of the form that a scanner of the visit cannot show, as it could."""
-        visit = self.visit()
-        found = {}
-        for name, vr in _SPELT.items():
-            text = self.data.get(name, "")
-            lacking = any(
-                legible.missing(text, legible.terms_of(exam.station.character_set), vr=vr)
-                for exam in visit.exams
-            )
-            if lacking and (spelt := booking.spelt_for(visit, text, vr=vr)):
-                found[name] = spelt
-        return found
+        return advice.spellings(self.visit(), self._held())
 
     @property
     def spelt_words(self) -> str:
@@ -440,56 +337,11 @@ class Desk:
         return next((form.start.date() for form in self.places if form.is_valid()), None)
 
     @cached_property
-    def free(self) -> list[FreeSlots]:
+    def free(self) -> list[advice.FreeSlots]:
         """Free slots for each place on its day, on its scanner first."""
-        made = []
-        for number, form in enumerate(self.places):
-            form.is_valid()
-            data = form.cleaned_data
-            day, minutes = data.get("day"), data.get("minutes")
-            if day is None or minutes is None:
-                continue
-            mine: Station | None = data.get("station")
-            fitting = fitting_stations(form.kind, self.stations)
-            fitting.sort(key=lambda station: mine is None or station.pk != mine.pk)
-            found = slots.free_starts(
-                fitting[:_SCANNERS], day, minutes, after=self._earliest(form), count=_SLOTS
-            )
-            made.append(
-                FreeSlots(
-                    number=number,
-                    day=day,
-                    exam=form.kind.description,
-                    offers=tuple(Offer(station, tuple(starts)) for station, starts in found),
-                    next_day=day + dt.timedelta(days=1),
-                )
-            )
-        return made
-
-    def _earliest(self, form: PlaceForm) -> dt.datetime:
-        """The slots around the time that was typed are more use than those of the morning."""
-        time, day = form.cleaned_data.get("time"), form.cleaned_data["day"]
-        now = clock.now()
-        if time is None:
-            return now
-        return max(now, dt.datetime.combine(day, time) - dt.timedelta(hours=1))
+        return advice.free_slots(self.places, self.stations)
 
     @property
     def instead(self) -> tuple[int, Station, dt.datetime] | None:
         """The nearest free slot for a place that is in conflict with another booking."""
-        codes = {conflict.code for conflict in self.conflicts}
-        if not codes & {"overlap", "closed", "past", "elsewhere"}:
-            return None
-        for number, form in enumerate(self.places):
-            if not form.is_valid():
-                continue
-            station = form.cleaned_data["station"]
-            start = max(form.start, clock.now())
-            later = slots.next_free(station, start, form.cleaned_data["minutes"])
-            if later and later[0] != form.start:
-                return number, station, later[0]
-        return None
-
-
-def is_key(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 16
+        return advice.instead(self.places, self.conflicts)

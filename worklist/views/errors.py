@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 
 from django.contrib.auth.decorators import login_not_required
-from django.contrib.auth.models import Permission
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
-from django.utils.translation import gettext
+
+from worklist import roles
+from worklist.actor import actor
+from worklist.audit import happenings
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
@@ -19,12 +21,11 @@ def bad_request(request: HttpRequest, exception: Exception | None = None) -> Htt
 
 
 def permission_denied(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """403, with the right that is missing."""
+    """403, with the right that is missing; that it was asked for is signed."""
     missing = str(exception) if exception else ""
-    codename = missing.rpartition(".")[2]
-    permission = Permission.objects.filter(codename=codename).first() if codename else None
-    # Their names are marked for the translators where the models name them.
-    context = {"right": gettext(permission.name) if permission else ""}
+    if request.user.is_authenticated:
+        happenings.permission_denied(by=actor(request), path=request.path, permission=missing)
+    context = {"right": roles.right(missing.rpartition(".")[2])}
     return render(request, "errors/403.html", context, status=403)
 
 

@@ -17,7 +17,7 @@ from worklist.audit import trail
 from worklist.models import FINAL, ScheduledProcedureStep, StepStatus
 from worklist.models.orders import priorities
 from worklist.roles import needs
-from worklist.scheduling import StaleVersion, cancel, set_status, steps, undo
+from worklist.scheduling import StaleVersion, cancel, held, set_status, steps, undo
 from worklist.scheduling.undo import Former
 from worklist.views import notices, record, stale
 
@@ -70,8 +70,8 @@ def about(step: ScheduledProcedureStep) -> dict[str, Any]:
         "procedure": procedure,
         "order": procedure.request,
         "patient": record.patient_of(step),
-        "stations": steps.stations_of(step),
-        "is_emergency": procedure.priority == steps.URGENT,
+        "stations": held.stations_of(step),
+        "is_emergency": procedure.priority == held.URGENT,
     }
 
 
@@ -108,12 +108,13 @@ def status(request: HttpRequest, pk: int) -> HttpResponse:
             notices.done(
                 request,
                 _("%(name)s: %(status)s.") % told,
-                undo=undo.of("status", [(former, saved)]) if saved.status != step.status else "",
+                undo=undo.of("status", [(former, saved)]) if saved.status != step.status else None,
             )
             return redirect(record.way_back(request, "exam", pk))
     before = steps.back(step.status)
     data = {
         **about(step),
+        "version": record.version_shown(request, step, is_told="stale" in shown),
         "banner": None,
         "forward": [(each.value, each.label) for each in steps.forward(step.status)],
         "back": (before.value, before.label) if before else None,
@@ -158,9 +159,11 @@ def cancel_exam(request: HttpRequest, pk: int) -> HttpResponse:
                 _("%(exam)s of %(name)s is cancelled.") % told,
                 undo=undo.of("cancel", [(former, saved)]),
             )
-            return redirect(record.way_back(request, "exam", pk))
+            return record.go(request, record.way_back(request, "exam", pk))
     data = {
         **about(step),
+        **record.layout(request),
+        "version": record.version_shown(request, step, is_told="stale" in shown),
         "reasons": [(reason, history.said(reason)) for reason in _WHY_CANCEL],
         "chosen": request.POST.get("why", _WHY_CANCEL[0]),
         "other": request.POST.get("other", ""),

@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from worklist.models import User
+from worklist.models.people import themes
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
         "site_name": settings.SITE_NAME,
         "places": places,
         "theme": getattr(user, "theme", ""),
+        "themes": themes(),
         "single_keys": getattr(user, "single_keys", True),
         "idle_seconds": settings.IDLE_SECONDS,
         "is_demo": settings.DEMO,

@@ -1,4 +1,4 @@
-"""Exams move: one at a time, the rest of a scanner's day at once, and back again."""
+"""An exam moves: free times are buttons, what speaks against a time is asked about."""
 
 from __future__ import annotations
 
@@ -6,21 +6,20 @@ import datetime as dt
 from typing import Any
 
 from django import forms
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
-from django.utils.http import url_has_allowed_host_and_scheme
+from django.shortcuts import render
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, gettext_noop, ngettext
-from django.views.decorators.http import require_http_methods, require_POST
+from django.utils.translation import gettext_lazy, gettext_noop
+from django.views.decorators.http import require_http_methods
 
 from worklist import clock, history, names
 from worklist.actor import actor
 from worklist.models import FINAL, ScheduledProcedureStep, Station
 from worklist.roles import needs
-from worklist.scheduling import StaleVersion, reschedule, slots, steps, undo
+from worklist.scheduling import StaleVersion, held, reschedule, slots, undo
 from worklist.scheduling.conflicts import ConflictsFound
-from worklist.scheduling.undo import Former, TooLate
+from worklist.scheduling.undo import Former
 from worklist.views import notices, record, stale
 from worklist.views.exams import SEE, about
 
@@ -35,12 +34,6 @@ WHY_MOVE = (
     gettext_noop("Running late"),
     gettext_noop("Equipment"),
 )
-_RIGHTS = {
-    "move": BOOK,
-    "booking": BOOK,
-    "cancel": "worklist.cancel_exam",
-    "status": "worklist.set_status",
-}
 
 
 class MoveForm(forms.Form):
@@ -61,11 +54,11 @@ class MoveForm(forms.Form):
     def __init__(self, step: ScheduledProcedureStep, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         field: Any = self.fields["station"]
-        kind = steps.kind_of(step)
+        kind = held.of(step).kind
         allowed = kind.allowed_stations.all() if kind else Station.objects.none()
         fitting = allowed if allowed else Station.objects.filter(modality=step.modality)
-        held = [each.pk for each in steps.stations_of(step)]
-        field.queryset = (fitting.filter(is_active=True) | fitting.filter(pk__in=held)).distinct()
+        own = [each.pk for each in held.stations_of(step)]
+        field.queryset = (fitting.filter(is_active=True) | fitting.filter(pk__in=own)).distinct()
         field.label_from_instance = lambda each: f"{each.friendly_name} ({each.ae_title})"
         self.fields["reason"].widget.attrs["list"] = "why-move"
 
@@ -98,6 +91,8 @@ def move(request: HttpRequest, pk: int) -> HttpResponse:
     found = shown.get("conflicts", ())
     data = {
         **about(step),
+        **record.layout(request),
+        "version": record.version_shown(request, step, is_told="stale" in shown),
         "form": form,
         "why": [history.said(reason) for reason in WHY_MOVE],
         "next": record.way_back(request, "exam", pk),
@@ -122,7 +117,7 @@ def _try(
         saved = reschedule(
             step,
             form.start,
-            stations=None if steps.stations_of(step)[:1] == [chosen] else [chosen],
+            stations=None if held.stations_of(step)[:1] == [chosen] else [chosen],
             by=actor(request),
             version=record.version_of(request.POST),
             accepted=request.POST.getlist("accept") if anyway else (),
@@ -167,10 +162,10 @@ def _looked(request: HttpRequest) -> dict[str, Any]:
 
 def _initial(request: HttpRequest, step: ScheduledProcedureStep) -> dict[str, Any]:
     """What the exam is, but for what the address asks for: a scanner, a day, a time."""
-    held = steps.stations_of(step)
+    stations = held.stations_of(step)
     asked = {name: request.GET[name] for name in ("station", "day", "time") if name in request.GET}
     return {
-        "station": held[0].pk if held else None,
+        "station": stations[0].pk if stations else None,
         "day": step.start_date,
         "time": step.start_time,
         **asked,
@@ -188,14 +183,14 @@ def _moved(
             "exam": record.what(step),
             "name": names.text(record.patient_of(step).name),
             "when": _when(saved),
-            "scanner": ", ".join(each.friendly_name for each in steps.stations_of(saved)),
+            "scanner": ", ".join(each.friendly_name for each in held.stations_of(saved)),
         }
         notices.done(
             request,
             _("%(exam)s of %(name)s is now at %(when)s, %(scanner)s.") % told,
             undo=undo.of("move", [(former, saved)]),
         )
-    return redirect(record.way_back(request, "exam", step.pk))
+    return record.go(request, record.way_back(request, "exam", step.pk))
 
 
 def _when(step: ScheduledProcedureStep) -> str:
@@ -217,38 +212,6 @@ def _free(step: ScheduledProcedureStep, form: MoveForm) -> dict[str, Any]:
     # Where no hours are set, a day begins in the morning.
     opens = dt.time() if station.opening_hours_id else slots.MORNING
     after = max(clock.now(), dt.datetime.combine(day, opens))
-    minutes = steps.minutes_of(step, steps.kind_of(step))
+    minutes = held.minutes_of(step, held.of(step).kind)
     found = slots.next_free(station, after, minutes, _OFFERED, ignoring=[step.pk])
     return {"free": found, "free_on": station}
-
-
-# --- taking back ----------------------------------------------------------------------------------
-
-
-@require_POST
-@needs(SEE)
-def take_back(request: HttpRequest) -> HttpResponse:
-    """Undo what a notice offered to undo."""
-    here = request.POST.get("next", "")
-    back = here if url_has_allowed_host_and_scheme(here, {request.get_host()}) else "home"
-    try:
-        token = undo.read(request.POST.get("undo", ""))
-        if not request.user.has_perm(_RIGHTS[token.kind]):
-            raise PermissionDenied(_RIGHTS[token.kind])
-        done, overlaps = undo.take_back(token, by=actor(request))
-    except TooLate:
-        notices.failed(request, _("It is too late to undo this. Change the exam itself."))
-    except StaleVersion as error:
-        told = stale.told(error)
-        notices.failed(request, _("This is not undone.") + " " + told.sentence)
-    except ValidationError as error:
-        notices.failed(request, " ".join(error.messages))
-    else:
-        notices.done(request, _undone(len(done)))
-        for each in overlaps:
-            notices.failed(request, each.message)
-    return redirect(back)
-
-
-def _undone(count: int) -> str:
-    return ngettext("Undone.", "Undone: %(count)d exams.", count) % {"count": count}

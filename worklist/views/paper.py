@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from typing import Any
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
-from worklist import board, clock, code128, names
+from worklist import board, clock, code128, names, sheets
 from worklist.actor import actor
 from worklist.audit import trail
 from worklist.models import ScheduledProcedureStep, StepStatus
 from worklist.roles import needs
-from worklist.views.board import SEE
+from worklist.views import record
+from worklist.views.board import LOOK, SEE
+from worklist.views.refresh import filters_of
 
-# With one of these at its start, a spreadsheet takes a text for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
-
-@require_safe
+@require_http_methods(LOOK)
 @needs(SEE)
 def day(request: HttpRequest) -> HttpResponse:
     """The day's list for paper: the board's filters, a scanner a page."""
-    filters = board.Filters.of(request.GET.dict())
+    filters = filters_of(request)
     shown = board.read(filters, with_gaps=False)
     _sign(request, "print", shown)
     lanes = [lane for lane in shown.lanes if lane.exams]
@@ -62,6 +59,7 @@ def slip(request: HttpRequest, pk: int) -> HttpResponse:
         "barcode": _barcode(number),
         "scanners": [station.friendly_name for station in step.stations.all()],
         "now": clock.now(),
+        "back": record.way_back(request, "exam", pk),
     }
     return _private(render(request, "board/slip.html", context))
 
@@ -75,70 +73,55 @@ def _barcode(number: str) -> str:
         return ""
 
 
-@require_safe
+@require_http_methods(LOOK)
 @needs(SEE, "worklist.export_exams")
 def exams_csv(request: HttpRequest) -> StreamingHttpResponse:
     """The day's list as CSV for spreadsheets, a row an exam."""
-    filters = board.Filters.of(request.GET.dict())
+    filters = filters_of(request)
     shown = board.read(filters, with_gaps=False)
     _sign(request, "export", shown)
-    response = StreamingHttpResponse(_lines(shown), content_type="text/csv; charset=utf-8")
+    response = StreamingHttpResponse(
+        sheets.lines(_rows(shown)), content_type="text/csv; charset=utf-8"
+    )
     response["Content-Disposition"] = f'attachment; filename="exams-{filters.day:%Y-%m-%d}.csv"'
     response["Cache-Control"] = "no-store"
     return response
 
 
-class _Echo:
-    """A file that hands back what is written to it."""
-
-    def write(self, line: str) -> str:
-        return line
-
-
-def _lines(shown: board.Board) -> Iterator[str]:
-    writer = csv.writer(_Echo(), delimiter=settings.CSV_SEPARATOR)
-    # By this mark spreadsheets know UTF-8.
-    yield "\ufeff" + writer.writerow(
-        [
-            _("Day"),
-            _("Start"),
-            _("End"),
-            _("Scanner"),
-            _("AE title"),
-            _("Modality"),
-            _("Patient ID"),
-            _("Patient"),
-            _("Date of birth"),
-            _("Sex"),
-            _("Exam"),
-            _("Accession number"),
-            _("Status"),
-            _("Emergency"),
-        ]
-    )
+def _rows(shown: board.Board) -> Iterator[list[str]]:
+    yield [
+        _("Day"),
+        _("Start"),
+        _("End"),
+        _("Scanner"),
+        _("AE title"),
+        _("Modality"),
+        _("Patient ID"),
+        _("Patient"),
+        _("Date of birth"),
+        _("Sex"),
+        _("Exam"),
+        _("Accession number"),
+        _("Status"),
+        _("Emergency"),
+    ]
     for exam, scanners in board.exams(shown):
-        yield writer.writerow(
-            [
-                exam.day.isoformat(),
-                f"{exam.start:%H:%M}",
-                f"{exam.ends:%H:%M}",
-                _cell(", ".join(scanner.name for scanner in scanners)),
-                _cell(", ".join(scanner.ae_title for scanner in scanners)),
-                _cell(exam.modality),
-                _cell(exam.patient_id),
-                _cell(names.text(exam.name)),
-                exam.birth_date.isoformat() if exam.birth_date else "",
-                _cell(exam.sex),
-                _cell(exam.description),
-                _cell(exam.accession_number),
-                StepStatus(exam.status).label if exam.status in StepStatus else _cell(exam.status),
-                _("yes") if exam.is_emergency else "",
-            ]
-        )
-
-
-def _cell(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA) else text
+        yield [
+            exam.day.isoformat(),
+            f"{exam.start:%H:%M}",
+            f"{exam.ends:%H:%M}",
+            ", ".join(scanner.name for scanner in scanners),
+            ", ".join(scanner.ae_title for scanner in scanners),
+            exam.modality,
+            exam.patient_id,
+            names.text(exam.name),
+            exam.birth_date.isoformat() if exam.birth_date else "",
+            exam.sex,
+            exam.description,
+            exam.accession_number,
+            str(StepStatus(exam.status).label) if exam.status in StepStatus else exam.status,
+            _("yes") if exam.is_emergency else "",
+        ]
 
 
 def _sign(request: HttpRequest, action: str, shown: board.Board) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from django import forms
@@ -9,12 +10,30 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from worklist import clock, names
+from worklist.audit import trail
 from worklist.models import Patient
 from worklist.names import NameGroup
+from worklist.scheduling import StaleVersion
 
 _OLDEST = 130
 # What separates parts, groups and values of a name in DICOM.
 _SEPARATORS = "^=\\"
+
+
+def _parts(name: str) -> dict[str, str]:
+    """The parts of a name by the fields that show them."""
+    alphabetic, ideographic, phonetic = names.groups(name)
+    return {
+        "family": alphabetic.family,
+        "given": alphabetic.given,
+        "middle": alphabetic.middle,
+        "title": alphabetic.prefix,
+        "suffix": alphabetic.suffix,
+        "ideographic_family": ideographic.family,
+        "ideographic_given": ideographic.given,
+        "phonetic_family": phonetic.family,
+        "phonetic_given": phonetic.given,
+    }
 
 
 def _part(label: Any, *, required: bool = False) -> forms.CharField:
@@ -75,19 +94,7 @@ class PatientForm(forms.ModelForm):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        alphabetic, ideographic, phonetic = names.groups(self.instance.name)
-        initial = {
-            "family": alphabetic.family,
-            "given": alphabetic.given,
-            "middle": alphabetic.middle,
-            "title": alphabetic.prefix,
-            "suffix": alphabetic.suffix,
-            "ideographic_family": ideographic.family,
-            "ideographic_given": ideographic.given,
-            "phonetic_family": phonetic.family,
-            "phonetic_given": phonetic.given,
-        }
-        self.initial = {**initial, **self.initial}
+        self.initial = {**_parts(self.instance.name), **self.initial}
         for name in ("allergies", "medical_alerts"):
             self.fields[name].widget.attrs["rows"] = 2
 
@@ -113,6 +120,30 @@ class PatientForm(forms.ModelForm):
                 "birth_date", _("This is more than %(years)d years ago.") % {"years": _OLDEST}
             )
         return cleaned
+
+    def rebased(self, data: Any, error: StaleVersion) -> dict[str, Any]:
+        """Take into `data`, which was sent on an old version, what somebody else has saved since.
+
+        Only in the fields that this person did not touch; each part of a name is a field. This form
+        is of the row as it is now, and unbound. Answers what the person would have saved.
+        """
+        sent = PatientForm(data, instance=copy.copy(self.instance))
+        sent.is_valid()
+        own: dict[str, Any] = {}
+        for change in error.changes:
+            if change.column == "name":
+                was = _parts(change.before or "")
+                own["name"] = sent.instance.name
+            elif change.column in self.fields:
+                was = {change.column: change.before}
+                own[change.column] = trail.plain(sent.cleaned_data.get(change.column))
+            else:
+                continue
+            for part, seen in was.items():
+                if trail.plain(sent.cleaned_data.get(part)) == seen:
+                    value = self[part].value()
+                    data[part] = "" if value is None else str(value)
+        return own
 
     def _name(self, cleaned: dict[str, Any]) -> str:
         """The name; what the form does not show of the other scripts stays."""

@@ -102,9 +102,9 @@ def _patient(pk: int) -> Patient:
 def edit(request: HttpRequest, pk: int) -> HttpResponse:
     """Change a patient; the page says what scanners will show afterwards."""
     patient = _patient(pk)
-    version = patient.version
+    version = record.version_shown(request, patient)
     shown: dict[str, Any] = {}
-    form = PatientForm(request.POST or None, instance=patient)
+    form = PatientForm(request.POST if request.method == "POST" else None, instance=patient)
     if request.method == "POST":
         shown = {"code": 422}
         if form.is_valid():
@@ -113,44 +113,25 @@ def edit(request: HttpRequest, pk: int) -> HttpResponse:
                     form.instance, version=record.version_of(request.POST), by=actor(request)
                 )
             except StaleVersion as error:
-                held = trail.snapshot(form.instance)
-                own = {name: held[name] for name in ("name", *PatientForm.Meta.fields)}
-                form, version = _merged_form(request, error, own, _patient(pk))
+                now, sent = _patient(pk), request.POST.copy()
+                own = PatientForm(instance=now).rebased(sent, error)
+                form, version = PatientForm(sent, instance=now), now.version
                 shown = {"stale": stale.told(error, own=own), "code": 409}
             except ValidationError as error:
                 shown = {"problems": error.messages, "code": 422}
             else:
                 notices.done(request, _("%(name)s is saved.") % {"name": _named(form.instance)})
                 return redirect("patient", pk=pk)
+        # The form has written into its row what was typed.
+        patient = _patient(pk)
     data = {
-        "patient": _patient(pk) if form.errors else patient,
+        "patient": patient,
         "form": form,
         "version": version,
         "open": record.open_exams(patient),
         **shown,
     }
     return render(request, "patients/edit.html", data, status=shown.get("code", 200))
-
-
-def _merged_form(
-    request: HttpRequest, error: StaleVersion, own: dict[str, Any], now: Patient
-) -> tuple[PatientForm, int]:
-    """The form as it was sent, but what this person did not touch is what the other has saved."""
-    data = request.POST.copy()
-    fresh = PatientForm(instance=now)
-    for change in error.changes:
-        if own.get(change.column) != change.before:
-            continue
-        parts = (
-            (*PatientForm.NAME, *PatientForm.OTHER_SCRIPTS)
-            if change.column == "name"
-            else (change.column,)
-        )
-        for name in parts:
-            if name in fresh.fields:
-                value = fresh[name].value()
-                data[name] = "" if value is None else str(value)
-    return PatientForm(data, instance=now), now.version
 
 
 def _named(patient: Patient) -> str:
@@ -184,7 +165,8 @@ def merge_patients(request: HttpRequest, pk: int) -> HttpResponse:
                 versions=_versions(request, survivor, merged),
             )
         except StaleVersion as error:
-            shown = {"stale": stale.told(error), "code": 409}
+            both: list[stale.Told] = [(each, {}) for each in (error, *error.also)]
+            shown = {"stale": stale.told_all(both), "code": 409}
             patient, other = _patient(pk), _patient(other.pk)
         except ValidationError as error:
             shown = {"problems": error.messages, "code": 422}
@@ -197,7 +179,12 @@ def merge_patients(request: HttpRequest, pk: int) -> HttpResponse:
         "q": text,
         "others": [each for each in _found(text) if each != patient][:_RESULTS],
         "similar": _alike(patient) if other is None else [],
-        "sides": [_side(each) for each in (patient, other)] if other else [],
+        "sides": [
+            {**_side(each), "version": _version_shown(request, each, is_told="stale" in shown)}
+            for each in (patient, other)
+        ]
+        if other
+        else [],
         "other": other,
         "survivor": request.POST.get("survivor", ""),
         **shown,
@@ -235,6 +222,11 @@ def _versions(request: HttpRequest, survivor: Patient, merged: Patient) -> tuple
         for each in (survivor, merged)
     )
     return survivors, mergeds
+
+
+def _version_shown(request: HttpRequest, patient: Patient, *, is_told: bool) -> int | str:
+    came = request.POST.get(f"version_{patient.pk}")
+    return patient.version if is_told else came or patient.version
 
 
 def _side(patient: Patient) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Count, Q
-from django.http import HttpRequest
-from django.shortcuts import get_object_or_404
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
@@ -19,6 +19,7 @@ from worklist.models import (
     StepStation,
     StepStatus,
 )
+from worklist.models.versions import Versioned
 
 _SIMILAR = 5
 
@@ -123,9 +124,33 @@ def version_of(posted: Any) -> int:
     return int(text) if text.isdecimal() and len(text) < 10 else 0
 
 
+def version_shown(request: HttpRequest, row: Versioned, *, is_told: bool = False) -> int | str:
+    """The version that a form is shown with: the one with which it came, until it `is_told`.
+
+    Whoever is asked back about something else has not seen what others have saved meanwhile.
+    """
+    return row.version if is_told else request.POST.get("version") or row.version
+
+
 def way_back(request: HttpRequest, name: str, pk: int) -> str:
     """Where the person came from, else the page of this name."""
     wanted: str = request.POST.get("next") or request.GET.get("next") or ""
     if url_has_allowed_host_and_scheme(wanted, {request.get_host()}):
         return wanted
     return reverse(name, args=[pk])
+
+
+def layout(request: HttpRequest) -> dict[str, Any]:
+    """Whether the form is shown in a dialog over the exam's page, and what it stands in."""
+    is_dialog = "dialog-body" in request.headers.get("HX-Target", "")
+    return {
+        "is_dialog": is_dialog,
+        "layout": "exams/dialog.html" if is_dialog else "base.html",
+    }
+
+
+def go(request: HttpRequest, address: str) -> HttpResponse:
+    """Lead to this address, out of a dialog, too."""
+    if layout(request)["is_dialog"]:
+        return HttpResponse(headers={"HX-Redirect": address})
+    return redirect(address)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,26 +32,28 @@ class Stale:
     rows: tuple[Row, ...]
 
 
+# A row that has changed meanwhile, and what this person would save in it, by column, as the trail
+# keeps it.
+Told = tuple[StaleVersion, Mapping[str, Any]]
+
+
 def told(error: StaleVersion, *, own: Mapping[str, Any] | None = None) -> Stale:
     """`own` is what this person would save, by column, as the trail keeps it."""
-    model = error.row._meta.label_lower
-    who = history.full_names([error.actor]).get(error.actor, error.actor) or _("Somebody")
-    rows = []
-    columns = {change.column for change in error.changes}
-    for change in error.changes:
-        if not history.is_shown(change.column, columns):
-            continue
-        words = history.told(model, change.column, change.before, change.after)
-        mine = "–"
-        if own and change.column in own:
-            mine = history.word(model, change.column, own[change.column])
-        rows.append(Row(words.label, words.before, words.after, mine))
-    told = {
+    return told_all([(error, own or {})])
+
+
+def told_all(errors: Sequence[Told]) -> Stale:
+    """The same for a form of several rows: one sentence, about the latest of the changes."""
+    actors = list(dict.fromkeys(error.actor for error, _own in errors))
+    called = history.full_names(actors)
+    who = ", ".join(called.get(actor, actor) or _("Somebody") for actor in actors)
+    rows = [row for error, own in errors for row in _rows(error, own)]
+    words = {
         "who": who,
-        "ago": history.ago(error.at),
+        "ago": history.ago(max((error.at for error, _own in errors if error.at), default=None)),
         "what": ", ".join(f"{row.label} {row.before} → {row.now}" for row in rows) or "–",
     }
-    if isinstance(error.row, Patient):
+    if isinstance(errors[0][0].row, Patient):
         sentence = _(
             "%(who)s changed this patient %(ago)s (%(what)s). "
             "Look at the new version, then save again."
@@ -61,4 +63,19 @@ def told(error: StaleVersion, *, own: Mapping[str, Any] | None = None) -> Stale:
             "%(who)s changed this exam %(ago)s (%(what)s). "
             "Look at the new version, then save again."
         )
-    return Stale(sentence % told, who, tuple(rows))
+    return Stale(sentence % words, who, tuple(rows))
+
+
+def _rows(error: StaleVersion, own: Mapping[str, Any]) -> list[Row]:
+    model = error.row._meta.label_lower
+    columns = {change.column for change in error.changes}
+    rows = []
+    for change in error.changes:
+        if not history.is_shown(change.column, columns):
+            continue
+        words = history.told(model, change.column, change.before, change.after)
+        mine = (
+            history.word(model, change.column, own[change.column]) if change.column in own else "–"
+        )
+        rows.append(Row(words.label, words.before, words.after, mine))
+    return rows

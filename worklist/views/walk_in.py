@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlencode
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -18,21 +20,21 @@ from worklist import clock, lookup, names, once
 from worklist.actor import actor
 from worklist.forms.booking import fitting_stations
 from worklist.forms.walk_in import WalkInForm
-from worklist.models import (
-    ImagingServiceRequest,
-    Patient,
-    ProcedureType,
-    ScheduledProcedureStep,
-    Station,
-)
+from worklist.models import ImagingServiceRequest, ProcedureType, ScheduledProcedureStep, Station
 from worklist.roles import needs
 from worklist.scheduling import booking, slots, undo, walk_ins
 from worklist.scheduling.booking import EMERGENCY, PlannedExam, Visit
 from worklist.views import notices
-from worklist.views.booking import board, one_time_key, sent_before
-from worklist.views.desk import Problem, is_key
+from worklist.views.booking import LAST_USED, board, last_used, sent_before, walk_in_procedures
+from worklist.views.who import Problem, Who, is_key, problems_of
 
-_PARTS = {"who": "booking/walk_in_who.html", "scanners": "booking/walk_in_scanners.html"}
+_PARTS = {
+    "who": "booking/walk_in_who.html",
+    "twins": "booking/twins.html",
+    "exam": "booking/walk_in_exam.html",
+}
+# Of the exams that this PC has put on a list last: how many, and for how many seconds.
+_KEPT, _KEPT_FOR = 5, 180 * 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -43,114 +45,172 @@ class Scanner:
     free: str
 
 
+class WalkIn:
+    """The form's fields and what follows from them."""
+
+    def __init__(self, request: HttpRequest, data: QueryDict) -> None:
+        self.request = request
+        self.data = data
+        self.who = Who(data, address=reverse("walk-in"))
+        self.found_exams: tuple[lookup.Choice, ...] | None = None
+        self.problems: list[Problem] = []
+        self.is_sent = False
+
+    @property
+    def form_key(self) -> str:
+        return self.data.get("form_key") or once.new_key()
+
+    @property
+    def is_unknown(self) -> bool:
+        return bool(self.data.get("unknown")) and self.who.patient is None and not self.who.is_new
+
+    @cached_property
+    def kind(self) -> ProcedureType | None:
+        key = self.data.get("exam", "")
+        kinds = ProcedureType.objects.filter(is_active=True).prefetch_related("allowed_stations")
+        return kinds.filter(pk=key).first() if is_key(key) else None
+
+    @cached_property
+    def form(self) -> WalkInForm:
+        if self.is_sent:
+            return WalkInForm(self.data)
+        return WalkInForm(initial={"unknown_sex": "O", "start": "now", **self.data.dict()})
+
+    @cached_property
+    def scanners(self) -> list[Scanner]:
+        """The scanners for this exam, those that are free first; without one, all."""
+        stations = list(Station.objects.filter(is_active=True).order_by("name", "ae_title"))
+        if self.kind is not None:
+            stations = fitting_stations(self.kind, stations)
+        now = clock.now().replace(second=0)
+        minutes = self.kind.minutes if self.kind else slots.USUAL_MINUTES
+        free = slots.first_gaps(stations, now, minutes)
+        stations.sort(key=lambda station: free[station.pk] > now)
+        return [
+            Scanner(station, "" if free[station.pk] == now else f"{free[station.pk]:%H:%M}")
+            for station in stations
+        ]
+
+    @property
+    def station(self) -> str:
+        """The scanner that is wanted, when it is one of these, else the first that is free."""
+        wanted = self.data.get("station", "")
+        keys = [str(scanner.station.pk) for scanner in self.scanners]
+        return wanted if wanted in keys or not keys or self.is_sent else keys[0]
+
+    def press(self) -> bool:
+        """Do what the button that was pressed asks for; answer whether it is to be saved."""
+        data, who = self.data, self.who
+        if (key := data.pop("choose_patient", [""])[-1]) != "":
+            who.choose(key)
+            data["unknown"] = ""
+            return False
+        if (key := data.pop("choose_exam", [""])[-1]) != "":
+            data["exam"], data["exam_query"] = key.removeprefix("p"), ""
+            return False
+        act = data.pop("act", [""])[-1]
+        query, exam_query = (data.get(name, "").strip() for name in ("patient_query", "exam_query"))
+        is_default = act == "default"
+        if act == "find-patient" or (
+            is_default and query and not (who.patient or who.is_new or self.is_unknown)
+        ):
+            who.search()
+            return False
+        if act == "find-exam" or (is_default and exam_query):
+            self._find_exam(exam_query)
+            return False
+        return act in ("save", "default")
+
+    def _find_exam(self, query: str) -> None:
+        found = walk_in_procedures(self.request, query)
+        if len(found) == 1:
+            self.data["exam"], self.data["exam_query"] = found[0].key.removeprefix("p"), ""
+        else:
+            self.found_exams = found
+
+    def is_valid(self) -> bool:
+        """Whether it can be put on the list as far as its fields say."""
+        self.is_sent = self.who.is_sent = True
+        self.__dict__.pop("form", None)
+        who = self.who
+        if who.is_typed:
+            self.problems += problems_of(who.form) or who.duplicate_problems()
+        elif who.patient is None and not self.is_unknown:
+            text = _("Choose the patient, or tick *Unknown patient*.")
+            self.problems.append(Problem(text, _("Patient"), "id_patient_query"))
+        for field in self.form:
+            anchor = WalkInForm.ANCHORS.get(field.name, field.id_for_label)
+            self.problems += [
+                Problem(str(error), str(field.label), anchor) for error in field.errors
+            ]
+        return not self.problems
+
+    def visit(self) -> Visit:
+        data, who = self.form.cleaned_data, self.who
+        patient = who.patient or (
+            who.new_patient
+            if who.is_new
+            else walk_ins.unknown_patient(data["unknown_sex"], at=clock.now())
+        )
+        exam = PlannedExam(data["exam"], data["station"], self.form.moment, data["exam"].minutes)
+        request = ImagingServiceRequest(patient=patient)
+        return Visit(request=request, exams=(exam,), priority=EMERGENCY)
+
+
 @needs("worklist.schedule_exam", "worklist.view_patient")
 def walk_in(request: HttpRequest) -> HttpResponse:
     """The form of four fields, its parts, and what it does."""
     data = request.POST.copy() if request.method == "POST" else request.GET.copy()
-    chosen = data.pop("choose_patient", [""])[-1]
-    if chosen:
-        data["patient"] = chosen if is_key(chosen) else ""
-        data["unknown"] = ""
+    if data.get("new") or data.get("choose_patient") == "new":
+        data["make_id"] = "on"
+    if request.method != "POST" and not data.get("exam"):
+        data["exam"] = next(iter(last_used(request)), "")
+    desk = WalkIn(request, data)
+    wants_save = desk.press() and request.method == "POST"
     part = _PARTS.get(request.GET.get("part", ""))
-    act = data.get("act", "") if request.method == "POST" else ""
-    found = None
-    patient = _patient(data.get("patient", ""))
-    query = data.get("patient_query", "").strip()
-    if act == "find-patient" or (act == "default" and query and not patient):
-        found = lookup.find_patients(query)
-    context: dict[str, Any] = {
-        "data": data,
-        "patient": patient,
-        "found_patient": lookup.with_visits([patient])[0] if patient else None,
-        "found_patients": found,
-        "is_unknown": bool(data.get("unknown")) and patient is None,
-    }
-    if request.method == "POST" and act in ("save", "default") and found is None and not part:
-        return _save(request, context)
-    form = WalkInForm(initial={"sex": "O", "start": "now", **data.dict()})
-    context |= {"form": form, "scanners": _scanners(data.get("exam", "")), "problems": []}
-    context["form_key"] = data.get("form_key") or once.new_key()
-    context["station"] = _chosen(context["scanners"], data.get("station", ""))
-    return render(request, part or "booking/walk_in.html", context)
+    if part:
+        return render(request, part, {"desk": desk, "who": desk.who})
+    return _save(request, desk) if wants_save else _page(request, desk)
 
 
-def _patient(key: str) -> Patient | None:
-    patients = Patient.objects.select_related("merged_into")
-    found = patients.filter(pk=key).first() if is_key(key) else None
-    return found and (found.merged_into or found)
+def _page(request: HttpRequest, desk: WalkIn, *, status: int = 200) -> HttpResponse:
+    context = {"desk": desk, "who": desk.who}
+    return render(request, "booking/walk_in.html", context, status=status)
 
 
-def _scanners(exam: str) -> list[Scanner]:
-    """The scanners for this exam, those that are free first; without one, all."""
-    stations = list(Station.objects.filter(is_active=True).order_by("name", "ae_title"))
-    kinds = ProcedureType.objects.prefetch_related("allowed_stations")
-    kind = kinds.filter(pk=exam).first() if is_key(exam) else None
-    if kind is not None:
-        stations = fitting_stations(kind, stations)
-    now = clock.now().replace(second=0)
-    free = slots.first_gaps(stations, now, kind.minutes if kind else slots.USUAL_MINUTES)
-    stations.sort(key=lambda station: free[station.pk] > now)
-    return [
-        Scanner(station, "" if free[station.pk] == now else f"{free[station.pk]:%H:%M}")
-        for station in stations
-    ]
-
-
-def _chosen(scanners: list[Scanner], wanted: str) -> str:
-    """The scanner that is wanted, when it is one of these, else the first that is free."""
-    keys = [str(scanner.station.pk) for scanner in scanners]
-    return wanted if wanted in keys or not keys else keys[0]
-
-
-def _save(request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
-    key = one_time_key(request.POST.get("form_key", ""))
+def _save(request: HttpRequest, desk: WalkIn) -> HttpResponse:
+    key = once.key_of(request.POST)
     if response := sent_before(request, key):
         return response
-    form = WalkInForm(request.POST)
-    patient = context["patient"]
-    problems = []
-    if patient is None and not context["is_unknown"]:
-        problems.append(
-            Problem(
-                _("Choose the patient, or tick *Unknown patient*."),
-                _("Patient"),
-                "id_patient_query",
-            )
-        )
-    form.is_valid()
+    if not desk.is_valid():
+        return _page(request, desk, status=422)
+    visit = desk.visit()
     booked: list[ScheduledProcedureStep] = []
 
     def work() -> str:
-        data = form.cleaned_data
-        start = form.moment
-        who = patient or walk_ins.unknown_patient(data["sex"], at=clock.now())
-        assert isinstance(who, Patient)
-        exam = PlannedExam(data["exam"], data["station"], start, data["exam"].minutes)
-        visit = Visit(request=ImagingServiceRequest(patient=who), exams=(exam,), priority=EMERGENCY)
         booked.extend(booking.book(visit, by=actor(request)))
-        return board(start.date())
+        return board(booked[0].start_date)
 
-    if form.is_valid() and not problems:
-        try:
-            outcome = once.carry_out(key, work)
-        except ValidationError as error:
-            problems += [Problem(text) for text in error.messages]
-        else:
-            if booked:
-                said = _told(booked[0], form.cleaned_data["station"])
-                notices.done(request, said, undo=undo.of_booking(booked))
-            return redirect(outcome.address)
-    for field in form:
-        anchor = "id_station" if field.name == "station" else field.id_for_label
-        problems += [Problem(str(error), str(field.label), anchor) for error in field.errors]
-    context |= {
-        "form": form,
-        "scanners": _scanners(request.POST.get("exam", "")),
-        "station": request.POST.get("station", ""),
-        "problems": problems,
-        "form_key": request.POST.get("form_key") or once.new_key(),
-    }
-    return render(request, "booking/walk_in.html", context, status=422)
+    try:
+        outcome = once.carry_out(key, work)
+    except ValidationError as error:
+        desk.problems += [Problem(text) for text in error.messages]
+        return _page(request, desk, status=422)
+    exam = visit.exams[0]
+    if booked:
+        said = _told(booked[0], exam.station)
+        notices.done(request, said, undo=undo.of_booking(booked, form=key))
+    response = redirect(outcome.address)
+    used = [str(exam.procedure_type.pk), *last_used(request)]
+    response.set_cookie(
+        LAST_USED,
+        ".".join(list(dict.fromkeys(used))[:_KEPT]),
+        max_age=_KEPT_FOR,
+        secure=settings.SESSION_COOKIE_SECURE,
+        httponly=True,
+        samesite="Lax",
+    )
+    return response
 
 
 def _told(step: ScheduledProcedureStep, station: Station) -> str:
@@ -164,21 +224,21 @@ def _told(step: ScheduledProcedureStep, station: Station) -> str:
         "time": f"{step.start_time:%H:%M}",
     }
     pushed = walk_ins.pushed_by(step, station)
-    try:
-        move = reverse("bulk-move")
-    except NoReverseMatch:
-        return said
     if pushed is None:
         return said
-    query = {
+    query: dict[str, Any] = {
         "station": station.pk,
         "day": f"{pushed.start:%Y-%m-%d}",
         "after": f"{pushed.start:%H:%M}",
         "minutes": pushed.minutes,
+        "without": step.pk,
+        "next": board(step.start_date),
     }
     offer = ngettext(
         "Move the following %(count)d exam by %(minutes)d min",
         "Move the following %(count)d exams by %(minutes)d min",
         pushed.count,
     ) % {"count": pushed.count, "minutes": pushed.minutes}
-    return format_html('{} <a href="{}?{}">{}</a>', said, move, urlencode(query), offer)
+    return format_html(
+        '{} <a href="{}?{}">{}</a>', said, reverse("bulk-move"), urlencode(query), offer
+    )

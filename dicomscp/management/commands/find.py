@@ -17,7 +17,7 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
 from dicomscp import scu
-from dicomscp.management.commands.echo import add_peer_arguments
+from dicomscp.management.commands.echo import NOT_CHECKED, add_peer_arguments, secure
 
 HEADINGS = (
     "Start",
@@ -67,6 +67,7 @@ class Command(BaseCommand):
             identifier=request(options),
             calling=options["calling"],
             called=options["ae_title"],
+            secure=secure(options),
         )
         try:
             rows = [row(match) for match in matches]
@@ -74,6 +75,8 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         for line in table((HEADINGS, *rows)) if rows else ():
             self.stdout.write(line)
+        if options["tls"] and not options["tls_ca"]:
+            self.stdout.write(NOT_CHECKED)
         self.stdout.write(f"{len(rows)} step{'' if len(rows) == 1 else 's'}")
 
 

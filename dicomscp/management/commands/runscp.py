@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import signal
 import threading
@@ -14,8 +15,12 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, Error, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
-from dicomscp.server import WorklistScp
+from dicomscp import certificates
+from dicomscp.server import PortError, WorklistScp
 from worklist import values
+from worklist.audit import happenings
+
+logger = logging.getLogger(__name__)
 
 # Seconds after SIGTERM: that running answers get, and after which the process is gone anyway.
 DRAIN = 7.0
@@ -38,27 +43,45 @@ class Command(BaseCommand):
         _check_ae_title(ae_title)
         if not 0 <= port <= 65535:
             raise CommandError(f"{port} is not a port: 0 to 65535.")
+        try:
+            tls = certificates.server()
+            for ending in certificates.endings():
+                if ending.is_soon:
+                    logger.warning(
+                        "TLS certificate of %s ends on %s, days left: %d (%s)",
+                        ending.setting,
+                        ending.ends.date(),
+                        ending.days,
+                        ending.subject,
+                    )
+        except certificates.SettingsError as error:
+            raise CommandError(str(error)) from None
         _check_database()
         scp = WorklistScp(
             ae_title=ae_title.strip(),
             bind=bind,
             port=port,
             maximum_associations=settings.DICOM_MAX_ASSOCIATIONS,
+            tls=tls,
+            tls_port=settings.DICOM_TLS_PORT,
         )
         try:
             scp.start()
-        except OSError as error:
-            raise CommandError(_why_not(error, bind, port)) from None
+        except PortError as error:
+            raise CommandError(_why_not(error)) from None
+        secured = f" and with TLS on {bind}:{scp.tls_port}" if tls else ""
         self.stdout.write(
-            f"Worklist SCP {ae_title.strip()} on {bind}:{scp.port}, database {_database_name()}"
+            f"Worklist SCP {ae_title.strip()} on {bind}:{scp.port}{secured}, "
+            f"database {_database_name()}"
         )
         self.stdout.flush()
-        stopped.wait()
-        # A thread that hangs in a peer's half-sent message must not keep the process.
-        last_call = threading.Timer(LAST_CALL, os._exit, (0,))
-        last_call.daemon = True
-        last_call.start()
-        scp.stop(drain=DRAIN)
+        with happenings.running("runscp", ae_title=ae_title.strip(), port=scp.port):
+            stopped.wait()
+            # A thread that hangs in a peer's half-sent message must not keep the process.
+            last_call = threading.Timer(LAST_CALL, os._exit, (0,))
+            last_call.daemon = True
+            last_call.start()
+            scp.stop(drain=DRAIN)
         self.stdout.write("Worklist SCP stopped")
         self.stdout.flush()
         os._exit(0)
@@ -100,7 +123,8 @@ def _database_name() -> str:
     return f"PostgreSQL {config['NAME']} at {where}"
 
 
-def _why_not(error: OSError, bind: str, port: int) -> str:
+def _why_not(error: PortError) -> str:
+    bind, port = error.bind, error.port
     if error.errno == errno.EADDRINUSE:
         return f"Port {port} on {bind} is taken: another program listens there, or runscp runs."
     if error.errno == errno.EACCES:

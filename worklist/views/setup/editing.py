@@ -19,7 +19,7 @@ from worklist import changes
 from worklist.audit.models import AuditEvent
 from worklist.catalogue import StaleError
 from worklist.changes import Change
-from worklist.views import notices
+from worklist.views import asked, notices
 
 
 @dataclass(frozen=True)
@@ -81,16 +81,15 @@ class SetupForm(forms.ModelForm):
         return []
 
 
-def seen_version(request: HttpRequest) -> int | None:
-    """The version of the row that the form was filled from."""
-    text = request.POST.get("version", "")
-    return int(text) if text.isascii() and text.isdigit() else None
+def seen_version(request: HttpRequest) -> int:
+    """The version of the row that the form was filled from; 0, which no row has, if none."""
+    return asked.number(request.POST, "version")
 
 
 def edit(
     request: HttpRequest,
     form: SetupForm,
-    save: Callable[[int | None], object],
+    save: Callable[[int], object],
     page: Page,
     **context: Any,
 ) -> HttpResponse:

@@ -19,7 +19,7 @@ from worklist.catalogue import CodedText, StaleError
 from worklist.modalities import modalities
 from worklist.models import Code, ProcedureType, Station
 from worklist.roles import needs
-from worklist.views import notices
+from worklist.views import asked, notices
 from worklist.views.setup.closed_days import ScannerChoice, scanner_label
 from worklist.views.setup.editing import Page, SetupForm, edit, seen_version
 
@@ -187,10 +187,9 @@ def procedures(request: HttpRequest) -> HttpResponse:
 def procedure(request: HttpRequest, pk: int | None = None) -> HttpResponse:
     """One procedure, or a new one, which may start as a copy."""
     kind = get_object_or_404(ProcedureType, pk=pk) if pk else ProcedureType()
-    copied = request.GET.get("copy", "")
     source = None
-    if not pk and copied.isdecimal():
-        source = get_object_or_404(ProcedureType, pk=copied)
+    if not pk and "copy" in request.GET:
+        source = get_object_or_404(ProcedureType, pk=asked.number(request.GET, "copy"))
     form = ProcedureForm(request.POST or None, instance=kind, source=source)
     return edit(
         request,

@@ -37,12 +37,14 @@ class ScannerForm(SetupForm):
 
     class Meta:
         model = Station
-        fields = (
+        fields: tuple[str, ...] = (
             "name",
             "ae_title",
             "modality",
             "location",
             "networks",
+            "test_host",
+            "test_port",
             "opening_hours",
             "is_allowed",
             "is_active",
@@ -53,6 +55,8 @@ class ScannerForm(SetupForm):
             "modality": gettext_lazy("Modality"),
             "location": gettext_lazy("Location"),
             "networks": gettext_lazy("Addresses"),
+            "test_host": gettext_lazy("Address for tests"),
+            "test_port": gettext_lazy("Port for tests"),
             "opening_hours": gettext_lazy("Opening hours"),
             "is_allowed": gettext_lazy("May ask: its calls are answered"),
             "is_active": gettext_lazy("In use: exams can be booked on it"),
@@ -68,6 +72,11 @@ class ScannerForm(SetupForm):
                 "Where it calls from, if you wish to check that: 10.1.2.31 or 10.1.2.0/24, with a "
                 "comma between several. Empty: from anywhere"
             ),
+            "test_host": gettext_lazy(
+                "Where the scanner answers, if it does: a name or an address. Only the test of the "
+                "connection calls it"
+            ),
+            "test_port": gettext_lazy("Often 104, 4006 or 11112"),
             "opening_hours": "",
             "is_allowed": "",
             "is_active": "",
@@ -88,9 +97,9 @@ class ScannerForm(SetupForm):
         field = self.fields["modality"]
         assert isinstance(field, forms.ChoiceField)
         field.choices = [("", "–"), *choices]
-        hours = self.fields["opening_hours"]
-        assert isinstance(hours, forms.ModelChoiceField)
-        hours.empty_label = _("Always open")
+        hours = self.fields.get("opening_hours")
+        if isinstance(hours, forms.ModelChoiceField):
+            hours.empty_label = _("Always open")
         if self.instance.pk is not None:
             self.initial["titles"] = "\n".join(map(str, self.instance.titles.all()))
         self.was_active = self.instance.pk is not None and self.instance.is_active

@@ -9,7 +9,7 @@ import worklist.models.stations
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("worklist", "0011_unknown_patients"),
+        ("worklist", "0016_accepted_risks"),
     ]
 
     operations = [

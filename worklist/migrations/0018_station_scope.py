@@ -9,7 +9,7 @@ import worklist.models.fields
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("worklist", "0012_station_access"),
+        ("worklist", "0017_station_access"),
     ]
 
     operations = [

@@ -5,7 +5,7 @@ from django.db import migrations
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("worklist", "0013_station_scope"),
+        ("worklist", "0018_station_scope"),
     ]
 
     operations = [
