@@ -284,6 +284,24 @@ def search_words(text: str) -> str:
     return " ".join(re.split(r"[\s^=,;\\]+", plain)).strip()
 
 
+def search_spellings(text: str) -> tuple[tuple[str, ...], ...]:
+    """The words of a text, each in the ways in which it may be written without its umlauts.
+
+    Müller is muller and mueller, Jørgen jorgen and joergen.
+    """
+    plain = search_words(text).split()
+    spelt = unicodedata.normalize("NFC", text).casefold().translate(_UMLAUTS)
+    others = search_words(spelt).split()
+    return tuple(tuple(dict.fromkeys(pair)) for pair in zip(plain, others, strict=True))
+
+
+def searched_by(text: str) -> str:
+    """What a text is found by: its words as people type them, then their other spellings."""
+    others = (other for word in search_spellings(text) for other in word[1:])
+    return " ".join((search_words(text), *dict.fromkeys(others))).strip()
+
+
+_UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "aa"})
 _KEYBOARD = str.maketrans(
     {"ł": "l", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i", "ħ": "h"}
 )
