@@ -289,10 +289,14 @@ def search_spellings(text: str) -> tuple[tuple[str, ...], ...]:
 
     Müller is muller and mueller, Jørgen jorgen and joergen.
     """
-    plain = search_words(text).split()
-    spelt = unicodedata.normalize("NFC", text).casefold().translate(_UMLAUTS)
-    others = search_words(spelt).split()
-    return tuple(tuple(dict.fromkeys(pair)) for pair in zip(plain, others, strict=True))
+    pairs = zip(search_words(text).split(), spelt_out(text).split(), strict=True)
+    return tuple(tuple(dict.fromkeys(pair)) for pair in pairs)
+
+
+def spelt_out(text: str) -> str:
+    """The words as search_words answers them, but with umlauts in two letters: mueller."""
+    composed = unicodedata.normalize("NFC", text).casefold()
+    return search_words(composed.translate(_UMLAUTS))
 
 
 def searched_by(text: str) -> str:

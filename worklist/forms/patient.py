@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from django import forms
@@ -21,6 +22,9 @@ from worklist.forms.text import (
 from worklist.models import Patient
 from worklist.models.people import pregnancy_statuses, sexes
 from worklist.names import NameGroup
+
+# So many of the newest patients tell who gives IDs here.
+_LATELY = 1000
 
 
 def pregnancy_choices() -> list[tuple[Any, str]]:
@@ -46,6 +50,7 @@ class NewPatientForm(forms.Form):
     patient_id = PatientIDField(label=gettext_lazy("Patient ID"))
     make_id = forms.BooleanField(label=gettext_lazy("Make one"), required=False)
     issuer = DicomField("LO", label=gettext_lazy("ID given by"))
+    issuer.widget.attrs["list"] = "known-issuers"
     born = BirthDateField(
         label=gettext_lazy("Born"), help_text=gettext_lazy("12 Apr 1979, 12.4.79 or 1979-04-12")
     )
@@ -85,11 +90,29 @@ class NewPatientForm(forms.Form):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.fields["issuer"].initial = settings.ISSUER_OF_PATIENT_ID
+        self.fields["issuer"].initial = lambda: self.usual_issuer
         for name in ("patient_id", "born"):
             # Needed, unless the tick beside it says otherwise.
             self.fields[name].is_needed = True  # type: ignore[attr-defined]
             self.fields[name].widget.attrs["aria-required"] = "true"
+
+    @cached_property
+    def _issuers(self) -> list[str]:
+        """Who gave the IDs of the patients who came last."""
+        lately = Patient.objects.order_by("-pk").values_list("issuer", flat=True)[:_LATELY]
+        return sorted(set(lately))
+
+    @property
+    def known_issuers(self) -> list[str]:
+        """Who gives patient IDs: this site first."""
+        issuers = [settings.ISSUER_OF_PATIENT_ID, *self._issuers]
+        return list(dict.fromkeys(filter(None, issuers)))
+
+    @property
+    def usual_issuer(self) -> str:
+        """This site as it is set, else the only one who gives IDs here."""
+        own: str = settings.ISSUER_OF_PATIENT_ID
+        return own or (self._issuers[0] if len(self._issuers) == 1 else "")
 
     def clean_weight(self) -> str:
         weight: str = self.cleaned_data["weight"].replace(",", ".")

@@ -24,8 +24,8 @@ from worklist.roles import needs
 from worklist.scheduling import booking, undo
 from worklist.scheduling.conflicts import ConflictsFound, when
 from worklist.views import notices
+from worklist.views.asked import is_number
 from worklist.views.desk import Desk
-from worklist.views.who import is_key
 
 _PARTS = {"who", "exam", "when", "advice", "twins"}
 _EVERY = 10_000
@@ -83,7 +83,7 @@ def walk_in_procedures(request: HttpRequest, query: str) -> tuple[lookup.Choice,
 def last_used(request: HttpRequest) -> list[str]:
     """The keys of the exams that this PC has put on a list last, the newest first."""
     kept = request.COOKIES.get(LAST_USED, "")[:100].split(".")
-    return [key for key in kept if is_key(key)]
+    return [key for key in kept if is_number(key)]
 
 
 def _is_for_walk_in(request: HttpRequest) -> bool:

@@ -28,7 +28,8 @@ from worklist.scheduling import booking
 from worklist.scheduling.booking import PlannedExam, Visit
 from worklist.scheduling.conflicts import Conflict, ConflictsFound
 from worklist.views import advice
-from worklist.views.who import Problem, Who, is_key, problems_of
+from worklist.views.asked import is_number, number
+from worklist.views.who import Problem, Who, problems_of
 
 
 class Desk:
@@ -48,11 +49,10 @@ class Desk:
     @cached_property
     def after(self) -> ScheduledProcedureStep | None:
         """The exam that was just booked for this patient, when another follows."""
-        key = self.data.get("after", "")
         steps = ScheduledProcedureStep.objects.select_related(
             "requested_procedure__request__patient"
         )
-        return steps.filter(pk=key).first() if is_key(key) else None
+        return steps.filter(pk=number(self.data, "after")).first()
 
     def _before(self) -> Patient | None:
         return self.after.requested_procedure.request.patient if self.after else None
@@ -100,14 +100,14 @@ class Desk:
     def _take(self, slot: str) -> None:
         """Take a free slot, "0 12 2026-11-23 11:00": the place's number, scanner, day and time."""
         parts = dict(zip(("number", "station", "day", "time"), slot.split(), strict=False))
-        number = parts.pop("number", "")
-        if not is_key(number):
+        place = parts.pop("number", "")
+        if not is_number(place):
             return
         for name, value in parts.items():
-            self.data[f"{number}-{name}"] = value
-            self.data[f"{number}-filled_{name}"] = ""
+            self.data[f"{place}-{name}"] = value
+            self.data[f"{place}-filled_{name}"] = ""
         if "time" not in parts:
-            self.data[f"{number}-time"] = self.data[f"{number}-filled_time"] = ""
+            self.data[f"{place}-time"] = self.data[f"{place}-filled_time"] = ""
 
     def _spell(self) -> None:
         for name, spelt in self.spellings.items():

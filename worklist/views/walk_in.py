@@ -25,8 +25,9 @@ from worklist.roles import needs
 from worklist.scheduling import booking, slots, undo, walk_ins
 from worklist.scheduling.booking import EMERGENCY, PlannedExam, Visit
 from worklist.views import notices
+from worklist.views.asked import number
 from worklist.views.booking import LAST_USED, board, last_used, sent_before, walk_in_procedures
-from worklist.views.who import Problem, Who, is_key, problems_of
+from worklist.views.who import Problem, Who, problems_of
 
 _PARTS = {
     "who": "booking/walk_in_who.html",
@@ -66,9 +67,8 @@ class WalkIn:
 
     @cached_property
     def kind(self) -> ProcedureType | None:
-        key = self.data.get("exam", "")
         kinds = ProcedureType.objects.filter(is_active=True).prefetch_related("allowed_stations")
-        return kinds.filter(pk=key).first() if is_key(key) else None
+        return kinds.filter(pk=number(self.data, "exam")).first()
 
     @cached_property
     def form(self) -> WalkInForm:
