@@ -367,7 +367,7 @@ def test_contrast_tells_the_scanner_agent_and_creatinine(ct1: Station) -> None:
     assert desk.save(**typed).status_code == 302
     booked = ScheduledProcedureStep.objects.get()
     assert booked.contrast_agent == "Iohexol"
-    assert booked.comments == "Creatinine: 0.9 (2026-11-20)"
+    assert booked.comments == "Creatinine: 0.9 mg/dL (2026-11-20)"
 
 
 # --- who is here already --------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.db.models import prefetch_related_objects
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -84,17 +85,38 @@ class VisitForm(forms.Form):
         initial=True,
     )
 
+    # What says nothing unless a contrast agent is given.
+    CONTRAST = ("contrast_agent", "creatinine", "creatinine_date")
     DETAILS = ("accession_number", "placer_number", "admission_id", "ward")
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.fields["creatinine"].label = _("Creatinine in %(unit)s") % {
+            "unit": settings.CREATININE_UNIT
+        }
+
+    def clean(self) -> None:
+        data = self.cleaned_data
+        if not data.get("contrast"):
+            for name in self.CONTRAST:
+                if data.get(name):
+                    told = {"tick": self.fields["contrast"].label}
+                    self.add_error(name, _("Tick “%(tick)s”, or empty this field.") % told)
+        elif data.get("creatinine_date") and not data.get("creatinine"):
+            self.add_error("creatinine", _("Enter the creatinine, or empty its date."))
 
     @property
     def comments(self) -> str:
         """What the technologist is told about the step."""
         data = self.cleaned_data
-        if not data.get("creatinine"):
+        value = data.get("creatinine")
+        if not value:
             return ""
         measured = data.get("creatinine_date")
         day = f" ({measured:%Y-%m-%d})" if measured else ""
-        return f"Creatinine: {data['creatinine']}{day}"
+        # Who writes a unit beside the number means that one.
+        unit = "" if value[-1].isalpha() else f" {settings.CREATININE_UNIT}"
+        return f"Creatinine: {value}{unit}{day}"
 
 
 class StationChoice(forms.ModelChoiceField):

@@ -19,9 +19,9 @@ from django.views.decorators.http import require_POST
 
 from worklist import lookup, names, once
 from worklist.actor import actor
-from worklist.models import ScheduledProcedureStep
 from worklist.roles import needs
-from worklist.scheduling import booking, undo
+from worklist.scheduling import StaleVersion, booking, undo
+from worklist.scheduling.booking import Booking, Visit
 from worklist.scheduling.conflicts import ConflictsFound, when
 from worklist.views import notices
 from worklist.views.asked import is_number
@@ -141,30 +141,30 @@ def _save(request: HttpRequest, desk: Desk, *, is_another_next: bool) -> HttpRes
     if not desk.is_valid() or once.carried_out(key):
         return sent_before(request, key) or _page(request, desk, status=422)
     visit = desk.visit()
-    booked: list[ScheduledProcedureStep] = []
+    done: list[Booking] = []
 
     def work() -> str:
-        booked.extend(
-            booking.book(
-                visit,
-                by=actor(request),
-                accepted=desk.accepted,
-                reason=desk.why,
-                may_override=desk.may_override,
-            )
+        made = booking.book(
+            visit,
+            by=actor(request),
+            accepted=desk.accepted,
+            reason=desk.why,
+            may_override=desk.may_override,
         )
+        done.append(made)
         if is_another_next:
-            return f"{reverse('exam-new')}?{urlencode({'after': booked[-1].pk})}"
-        return board(booked[0].start_date)
+            return f"{reverse('exam-new')}?{urlencode({'after': made.steps[-1].pk})}"
+        return board(made.steps[0].start_date)
 
     try:
         outcome = once.carry_out(key, work)
-    except (ConflictsFound, ValidationError, IntegrityError) as error:
+    except (ConflictsFound, ValidationError, IntegrityError, StaleVersion) as error:
         desk.refused(error)
         return _page(request, desk, status=422)
     if outcome.is_repeated:
         return sent_before(request, key) or redirect(outcome.address)
-    notices.done(request, told(booked), undo=undo.of_booking(booked, form=key))
+    (made,) = done
+    notices.done(request, told(made, visit), undo=undo.of_booking(made.steps, form=key))
     return redirect(outcome.address)
 
 
@@ -185,15 +185,32 @@ def board(day: dt.date) -> str:
         return reverse("exam-new")
 
 
-def told(booked: list[ScheduledProcedureStep]) -> str:
-    """What was booked, in a sentence."""
-    first = booked[0]
-    request = first.requested_procedure.request
-    words = {
-        "exam": ", ".join(dict.fromkeys(step.description for step in booked)),
-        "patient": names.text(request.patient.name),
-        "when": when(dt.datetime.combine(first.start_date, first.start_time)),
-        "scanner": first.station_names.replace("\\", ", "),
-        "accession": request.accession_number,
-    }
-    return _("%(patient)s: %(exam)s is booked %(when)s on %(scanner)s (%(accession)s).") % words
+def told(made: Booking, visit: Visit) -> str:
+    """What was booked, in a sentence, and what gave way to it."""
+    exams = []
+    for step, exam in zip(made.steps, visit.exams, strict=True):
+        exams.append(
+            {
+                "exam": step.description,
+                "when": when(exam.start),
+                "scanner": exam.station.friendly_name,
+                "accession": step.requested_procedure.request.accession_number,
+            }
+        )
+    patient = names.text(made.steps[0].requested_procedure.request.patient.name)
+    if len(exams) == 1:
+        said = _("%(patient)s: %(exam)s is booked %(when)s on %(scanner)s (%(accession)s).")
+        said %= {"patient": patient, **exams[0]}
+    else:
+        each = _("%(exam)s %(when)s on %(scanner)s (%(accession)s)")
+        listed = "; ".join(each % exam for exam in exams)
+        said = _("%(patient)s is booked for %(exams)s.") % {"patient": patient, "exams": listed}
+    return f"{said} {told_all_the_same(made)}".strip()
+
+
+def told_all_the_same(made: Booking) -> str:
+    """What gave way to an emergency, "" when nothing did."""
+    if not made.gave_way:
+        return ""
+    conflicts = " ".join(conflict.message for conflict in made.gave_way)
+    return _("Booked all the same: %(conflicts)s") % {"conflicts": conflicts}

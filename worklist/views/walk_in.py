@@ -20,13 +20,21 @@ from worklist import clock, lookup, names, once
 from worklist.actor import actor
 from worklist.forms.booking import fitting_stations
 from worklist.forms.walk_in import WalkInForm
-from worklist.models import ImagingServiceRequest, ProcedureType, ScheduledProcedureStep, Station
+from worklist.models import ImagingServiceRequest, ProcedureType, Station
 from worklist.roles import needs
 from worklist.scheduling import booking, slots, undo, walk_ins
-from worklist.scheduling.booking import EMERGENCY, PlannedExam, Visit
+from worklist.scheduling.booking import EMERGENCY, Booking, PlannedExam, Visit
+from worklist.scheduling.conflicts import ConflictsFound
 from worklist.views import notices
 from worklist.views.asked import number
-from worklist.views.booking import LAST_USED, board, last_used, sent_before, walk_in_procedures
+from worklist.views.booking import (
+    LAST_USED,
+    board,
+    last_used,
+    sent_before,
+    told_all_the_same,
+    walk_in_procedures,
+)
 from worklist.views.who import Problem, Who, problems_of
 
 _PARTS = {
@@ -185,21 +193,25 @@ def _save(request: HttpRequest, desk: WalkIn) -> HttpResponse:
     if not desk.is_valid():
         return _page(request, desk, status=422)
     visit = desk.visit()
-    booked: list[ScheduledProcedureStep] = []
+    done: list[Booking] = []
 
     def work() -> str:
-        booked.extend(booking.book(visit, by=actor(request)))
-        return board(booked[0].start_date)
+        done.append(booking.book(visit, by=actor(request)))
+        return board(done[0].steps[0].start_date)
 
     try:
         outcome = once.carry_out(key, work)
+    except ConflictsFound as error:
+        label = str(desk.form["station"].label)
+        desk.problems += [Problem(each.message, label, "id_station") for each in error.conflicts]
+        return _page(request, desk, status=422)
     except ValidationError as error:
         desk.problems += [Problem(text) for text in error.messages]
         return _page(request, desk, status=422)
     exam = visit.exams[0]
-    if booked:
-        said = _told(booked[0], exam.station)
-        notices.done(request, said, undo=undo.of_booking(booked, form=key))
+    for made in done:
+        said = _told(made, exam.station)
+        notices.done(request, said, undo=undo.of_booking(made.steps, form=key))
     response = redirect(outcome.address)
     used = [str(exam.procedure_type.pk), *last_used(request)]
     response.set_cookie(
@@ -213,8 +225,9 @@ def _save(request: HttpRequest, desk: WalkIn) -> HttpResponse:
     return response
 
 
-def _told(step: ScheduledProcedureStep, station: Station) -> str:
-    """What was booked, and the offer to move what it runs into."""
+def _told(made: Booking, station: Station) -> str:
+    """What was booked and what gave way to it, and the offer to move what it runs into."""
+    (step,) = made.steps
     patient = step.requested_procedure.request.patient
     said = _("%(patient)s (%(id)s): %(exam)s is on the list of %(scanner)s at %(time)s.") % {
         "patient": names.text(patient.name),
@@ -223,6 +236,7 @@ def _told(step: ScheduledProcedureStep, station: Station) -> str:
         "scanner": station.friendly_name,
         "time": f"{step.start_time:%H:%M}",
     }
+    said = f"{said} {told_all_the_same(made)}".strip()
     pushed = walk_ins.pushed_by(step, station)
     if pushed is None:
         return said
