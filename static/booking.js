@@ -108,6 +108,12 @@
     }
   });
 
+  // Somebody unknown is an emergency, until one says otherwise.
+  document.addEventListener("change", (event) => {
+    const pressed = document.getElementById(event.target.dataset?.presses ?? "");
+    if (pressed && event.target.checked) pressed.checked = true;
+  });
+
   // --- how much room a text has left ------------------------------------------------------------------
 
   function count() {

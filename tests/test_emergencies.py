@@ -48,8 +48,8 @@ def reason_of(step: ScheduledProcedureStep) -> str:
 
 def walk_in(client: Client, head: ProcedureType, **typed: Any) -> Any:
     page = client.get("/walk-in/").content.decode()
-    usual = {"exam": head.pk, "station": head.default_station_id, "act": "save"}
-    return client.post("/walk-in/", {**fields(page), **usual, **typed})
+    usual = {"exam": head.pk, "station": head.default_station_id, "urgency": "STAT"}
+    return client.post("/walk-in/", {**fields(page), **usual, "act": "save", **typed})
 
 
 def test_what_gives_way_to_an_emergency_is_said_and_signed(head: ProcedureType) -> None:

@@ -109,7 +109,6 @@ def test_long_search_is_cut() -> None:
     assert found("rossi " * 1000) == ["P1"]
     assert found("p p p p p p p p zebra") == ["P1"]
     assert lookup.find_procedures("w " * 30_000) == ()
-    assert found("ro\0ssi") == []
 
 
 def test_merged_patients_are_left_out() -> None:

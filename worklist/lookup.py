@@ -59,7 +59,7 @@ def find_patients(text: str, *, limit: int = RESULTS) -> tuple[FoundPatient, ...
 
     Less than two characters find nobody. Merged patients are left out. Five statements at most.
     """
-    text = text.replace("\0", " ").strip()[:_LONGEST]
+    text = text.strip()[:_LONGEST]
     if len(text) < _SHORTEST:
         return ()
     found: dict[int, Patient] = {}

@@ -10,7 +10,8 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from worklist import names, values
+from worklist import clock, names, values
+from worklist.dates import split_birth_date
 from worklist.forms.text import (
     BirthDateField,
     DicomField,
@@ -39,7 +40,7 @@ class NewPatientForm(forms.Form):
         required=True,
         error_messages={
             "required": gettext_lazy(
-                "Enter the family name. If it is unknown, book a walk-in as *Unknown patient*."
+                "Enter the family name. If it is unknown, book a walk-in as “Unknown patient”."
             )
         },
     )
@@ -129,9 +130,9 @@ class NewPatientForm(forms.Form):
     def clean(self) -> None:
         data = self.cleaned_data
         if not data.get("patient_id") and not data.get("make_id") and "patient_id" in data:
-            self.add_error("patient_id", _("Enter the patient ID, or tick *Make one*."))
+            self.add_error("patient_id", _("Enter the patient ID, or tick “Make one”."))
         if not data.get("born") and not data.get("born_unknown") and "born" in data:
-            self.add_error("born", _("Enter the date of birth, or tick *unknown*."))
+            self.add_error("born", _("Enter the date of birth, or tick “unknown”."))
         for group in self._groups():
             if (length := len(str(group))) > values.MAX_LENGTH["PN"]:
                 self.add_error(
@@ -171,15 +172,16 @@ class NewPatientForm(forms.Form):
 
 
 def names_in(text: str) -> dict[str, str]:
-    """What a search for somebody who is not here says of the name: "Rossi, Paolo" or "rossi paolo".
+    """What a search for somebody who is not here says: "Rossi, Paolo", "rossi paolo 9.9.48".
 
-    A text with digits in it is an ID or a date, no name.
+    A text with other digits in it is an ID, no name.
     """
-    text = " ".join(text.split())
+    text, born = split_birth_date(" ".join(text.split()), today=clock.today())
+    said = {"born": born.isoformat()} if born else {}
     if any(character.isdigit() for character in text):
-        return {}
+        return said
     family, _comma, given = (part.strip() for part in text.partition("," if "," in text else " "))
-    return {"family": _capitalised(family), "given": _capitalised(given)}
+    return {**said, "family": _capitalised(family), "given": _capitalised(given)}
 
 
 def _capitalised(name: str) -> str:

@@ -21,6 +21,7 @@ from worklist.models import (
     RequestedProcedure,
     ScheduledProcedureStep,
     Station,
+    StepStatus,
 )
 from worklist.models.catalogue import character_sets
 from worklist.scheduling import conflicts, held
@@ -69,6 +70,7 @@ class Visit:
     one_request: bool = True
     amends_patient: bool = False
     order_version: int | None = None
+    has_arrived: bool = False
 
     @property
     def patient(self) -> Patient:
@@ -196,6 +198,7 @@ def _step(visit: Visit, exam: PlannedExam) -> PlannedStep:
         location=exam.station.location,
         contrast_agent=visit.contrast_agent if visit.gives_contrast(exam) else "",
         comments=visit.comments if visit.gives_contrast(exam) else "",
+        status=StepStatus.ARRIVED if visit.has_arrived else StepStatus.SCHEDULED,
     )
     codes = kind.protocol_codes.order_by("proceduretypecode__position")
     return PlannedStep(step, (exam.station,), tuple(codes))

@@ -246,7 +246,7 @@ class Desk:
         """Whether the form can be booked as far as its fields say."""
         self.is_sent = self.who.is_sent = True
         if self.who.patient is None and not self.who.is_new:
-            self._say(_("Choose the patient, or *New patient*."), _("Patient"), "id_patient_query")
+            self._say(_("Choose the patient, or “New patient”."), _("Patient"), "id_patient_query")
         if self.exam is None:
             self._say(_("Choose the exam."), _("Exam"), "id_exam_query")
         elif any(f"{number}-time" not in self.data for number in range(len(self.exam.kinds))):

@@ -1,7 +1,11 @@
-"""Walk-ins: an exam that is put on a scanner's list within seconds, whatever speaks against it."""
+"""Walk-ins: an exam that is put on a scanner's list within seconds.
+
+What speaks against it gives way to an emergency, and is asked about otherwise.
+"""
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,6 +16,7 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -20,11 +25,11 @@ from worklist import clock, lookup, names, once
 from worklist.actor import actor
 from worklist.forms.booking import fitting_stations
 from worklist.forms.walk_in import WalkInForm
-from worklist.models import ImagingServiceRequest, ProcedureType, Station
+from worklist.models import ImagingServiceRequest, ProcedureType, ScheduledProcedureStep, Station
 from worklist.roles import needs
 from worklist.scheduling import booking, slots, undo, walk_ins
 from worklist.scheduling.booking import EMERGENCY, Booking, PlannedExam, Visit
-from worklist.scheduling.conflicts import ConflictsFound
+from worklist.scheduling.conflicts import Conflict, ConflictsFound
 from worklist.views import notices
 from worklist.views.asked import number
 from worklist.views.booking import (
@@ -63,6 +68,7 @@ class WalkIn:
         self.who = Who(data, address=reverse("walk-in"))
         self.found_exams: tuple[lookup.Choice, ...] | None = None
         self.problems: list[Problem] = []
+        self.conflicts: tuple[Conflict, ...] = ()
         self.is_sent = False
 
     @property
@@ -82,7 +88,9 @@ class WalkIn:
     def form(self) -> WalkInForm:
         if self.is_sent:
             return WalkInForm(self.data)
-        return WalkInForm(initial={"unknown_sex": "O", "start": "now", **self.data.dict()})
+        usual = {"unknown_sex": "O", "start": "now"}
+        urgency = EMERGENCY if self.is_unknown else "ROUTINE"
+        return WalkInForm(initial={**usual, "urgency": urgency, **self.data.dict()})
 
     @cached_property
     def scanners(self) -> list[Scanner]:
@@ -93,11 +101,23 @@ class WalkIn:
         now = clock.now().replace(second=0)
         minutes = self.kind.minutes if self.kind else slots.USUAL_MINUTES
         free = slots.first_gaps(stations, now, minutes)
-        stations.sort(key=lambda station: free[station.pk] > now)
+        stations.sort(key=lambda station: max(free[station.pk], now))
         return [
             Scanner(station, "" if free[station.pk] == now else f"{free[station.pk]:%H:%M}")
             for station in stations
         ]
+
+    @property
+    def errors(self) -> list[Conflict]:
+        return [each for each in self.conflicts if each.level == "error"]
+
+    @property
+    def warnings(self) -> list[Conflict]:
+        return [each for each in self.conflicts if each.level == "warning"]
+
+    @property
+    def needs_reason(self) -> bool:
+        return any(each.needs_reason for each in self.warnings)
 
     @property
     def station(self) -> str:
@@ -144,7 +164,7 @@ class WalkIn:
         if who.is_typed:
             self.problems += problems_of(who.form) or who.duplicate_problems()
         elif who.patient is None and not self.is_unknown:
-            text = _("Choose the patient, or tick *Unknown patient*.")
+            text = _("Choose the patient, or tick “Unknown patient”.")
             self.problems.append(Problem(text, _("Patient"), "id_patient_query"))
         for field in self.form:
             anchor = WalkInForm.ANCHORS.get(field.name, field.id_for_label)
@@ -162,7 +182,12 @@ class WalkIn:
         )
         exam = PlannedExam(data["exam"], data["station"], self.form.moment, data["exam"].minutes)
         request = ImagingServiceRequest(patient=patient)
-        return Visit(request=request, exams=(exam,), priority=EMERGENCY)
+        return Visit(
+            request=request,
+            exams=(exam,),
+            priority=data["urgency"],
+            has_arrived=self.form.is_now,
+        )
 
 
 @needs("worklist.schedule_exam", "worklist.view_patient")
@@ -196,14 +221,21 @@ def _save(request: HttpRequest, desk: WalkIn) -> HttpResponse:
     done: list[Booking] = []
 
     def work() -> str:
-        done.append(booking.book(visit, by=actor(request)))
+        made = booking.book(
+            visit,
+            by=actor(request),
+            accepted=desk.who.accepted,
+            reason=desk.data.get("why", ""),
+            may_override=request.user.has_perm("worklist.override_conflict"),
+        )
+        done.append(made)
         return board(done[0].steps[0].start_date)
 
     try:
         outcome = once.carry_out(key, work)
     except ConflictsFound as error:
-        label = str(desk.form["station"].label)
-        desk.problems += [Problem(each.message, label, "id_station") for each in error.conflicts]
+        desk.conflicts = error.conflicts
+        desk.problems += [Problem(each.message, anchor="conflicts") for each in error.conflicts]
         return _page(request, desk, status=422)
     except ValidationError as error:
         desk.problems += [Problem(text) for text in error.messages]
@@ -225,6 +257,14 @@ def _save(request: HttpRequest, desk: WalkIn) -> HttpResponse:
     return response
 
 
+def _time_of(step: ScheduledProcedureStep) -> str:
+    """10:42; of another day with the date."""
+    start = dt.datetime.combine(step.start_date, step.start_time)
+    if step.start_date == clock.today():
+        return f"{start:%H:%M}"
+    return f"{date_format(step.start_date)}, {start:%H:%M}"
+
+
 def _told(made: Booking, station: Station) -> str:
     """What was booked and what gave way to it, and the offer to move what it runs into."""
     (step,) = made.steps
@@ -234,7 +274,7 @@ def _told(made: Booking, station: Station) -> str:
         "id": patient.patient_id,
         "exam": step.description,
         "scanner": station.friendly_name,
-        "time": f"{step.start_time:%H:%M}",
+        "time": _time_of(step),
     }
     said = f"{said} {told_all_the_same(made)}".strip()
     pushed = walk_ins.pushed_by(step, station)
