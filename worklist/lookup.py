@@ -60,13 +60,18 @@ def find_patients(text: str, *, limit: int = RESULTS) -> tuple[FoundPatient, ...
     Less than two characters find nobody. Merged patients are left out. Five statements at most.
     """
     text = text.strip()[:_LONGEST]
-    if len(text) < _SHORTEST:
+    if not is_search(text):
         return ()
     found: dict[int, Patient] = {}
     for patients in _queries(text):
         if len(found) < limit:
             found |= {each.pk: each for each in patients[:limit]}
     return with_visits(list(found.values())[:limit])
+
+
+def is_search(text: str) -> bool:
+    """Whether the text is long enough to be looked for."""
+    return len(text.strip()) >= _SHORTEST
 
 
 def _queries(text: str) -> Iterable[QuerySet[Patient]]:

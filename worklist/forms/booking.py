@@ -148,9 +148,12 @@ class PlaceForm(forms.Form):
         fitting = fitting_stations(kind, stations)
         others = [station for station in stations if station not in fitting]
         self.stations = {str(station.pk): station for station in (*fitting, *others)}
-        field.choices = [
-            (key, field.label_from_instance(station)) for key, station in self.stations.items()
-        ]
+
+        def choices(some: Sequence[Station]) -> list[Any]:
+            return [(str(each.pk), field.label_from_instance(each)) for each in some]
+
+        unfit = [(_("Does not do this"), choices(others))] if others else []
+        field.choices = [*choices(fitting), *unfit]
 
     def clean_station(self) -> Station:
         station: Station = self.cleaned_data["station"]

@@ -23,7 +23,7 @@ from worklist.roles import needs
 from worklist.scheduling import StaleVersion, booking, undo
 from worklist.scheduling.booking import Booking, Visit
 from worklist.scheduling.conflicts import ConflictsFound, when
-from worklist.views import notices
+from worklist.views import notices, way_back
 from worklist.views.asked import is_number
 from worklist.views.desk import Desk
 
@@ -55,6 +55,7 @@ def patients(request: HttpRequest) -> HttpResponse:
     context = {
         "query": query.strip(),
         "found": lookup.find_patients(query),
+        "is_searched": lookup.is_search(query),
         "who": _form_of(request),
     }
     return render(request, "booking/patient_options.html", context)
@@ -68,7 +69,7 @@ def procedures(request: HttpRequest) -> HttpResponse:
     found = lookup.find_procedures(query)
     if _is_for_walk_in(request):
         found = walk_in_procedures(request, query)
-    context = {"found": found, "address": _form_of(request)}
+    context = {"query": query.strip(), "found": found, "address": _form_of(request)}
     return render(request, "booking/exam_options.html", context)
 
 
@@ -117,6 +118,7 @@ def _opened(request: HttpRequest) -> QueryDict:
     data = QueryDict(mutable=True)
     data["form_key"] = once.new_key()
     data["one_request"] = "on"
+    data["next"] = way_back.of(request)
     for name in ("patient", "station", "day", "time", "after"):
         if value := request.GET.get(name, ""):
             data["after" if name == "after" else _OPENED[name]] = value
@@ -132,7 +134,8 @@ _OPENED = {
 
 
 def _page(request: HttpRequest, desk: Desk, *, status: int = 200) -> HttpResponse:
-    return render(request, "booking/new.html", {"desk": desk, "who": desk.who}, status=status)
+    context = {"desk": desk, "who": desk.who, "way_back": way_back.of(request)}
+    return render(request, "booking/new.html", context, status=status)
 
 
 def _save(request: HttpRequest, desk: Desk, *, is_another_next: bool) -> HttpResponse:
@@ -152,9 +155,11 @@ def _save(request: HttpRequest, desk: Desk, *, is_another_next: bool) -> HttpRes
             may_override=desk.may_override,
         )
         done.append(made)
+        came_from = way_back.given(request)
         if is_another_next:
-            return f"{reverse('exam-new')}?{urlencode({'after': made.steps[-1].pk})}"
-        return board(made.steps[0].start_date)
+            query = {"after": made.steps[-1].pk, "next": way_back.without_search(came_from)}
+            return f"{reverse('exam-new')}?{urlencode({k: v for k, v in query.items() if v})}"
+        return way_back.to_board(came_from) or board(made.steps[0].start_date)
 
     try:
         outcome = once.carry_out(key, work)

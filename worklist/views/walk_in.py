@@ -30,7 +30,7 @@ from worklist.roles import needs
 from worklist.scheduling import booking, slots, undo, walk_ins
 from worklist.scheduling.booking import EMERGENCY, Booking, PlannedExam, Visit
 from worklist.scheduling.conflicts import Conflict, ConflictsFound
-from worklist.views import notices
+from worklist.views import notices, way_back
 from worklist.views.asked import number
 from worklist.views.booking import (
     LAST_USED,
@@ -207,7 +207,7 @@ def walk_in(request: HttpRequest) -> HttpResponse:
 
 
 def _page(request: HttpRequest, desk: WalkIn, *, status: int = 200) -> HttpResponse:
-    context = {"desk": desk, "who": desk.who}
+    context = {"desk": desk, "who": desk.who, "way_back": way_back.of(request)}
     return render(request, "booking/walk_in.html", context, status=status)
 
 
@@ -229,7 +229,7 @@ def _save(request: HttpRequest, desk: WalkIn) -> HttpResponse:
             may_override=request.user.has_perm("worklist.override_conflict"),
         )
         done.append(made)
-        return board(done[0].steps[0].start_date)
+        return way_back.to_board(way_back.given(request)) or board(made.steps[0].start_date)
 
     try:
         outcome = once.carry_out(key, work)
