@@ -107,6 +107,7 @@ def test_order_that_gets_another_exam_stands_in_the_form_and_is_amended(
     assert desk.values["history"] == "Fell"
     assert (desk.values["ward"], desk.values["admission_id"]) == ("Ward 7", "AD9")
     assert f"added to the order {order.accession_number}" in desk.text
+    assert "empty: that of the order" in desk.text
     desk.press("choose_exam", f"p{chest.pk}", history="Fell, on metformin", ward="")
     assert desk.save(referring="Other, Doctor").status_code == 302
     order.refresh_from_db()

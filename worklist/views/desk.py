@@ -204,7 +204,10 @@ class Desk:
 
     @cached_property
     def shown_visit(self) -> Form:
-        return self.visit_form if self.is_sent else VisitForm(initial=self._initial())
+        form = self.visit_form if self.is_sent else VisitForm(initial=self._initial())
+        if self.order is not None:
+            form.fields["accession_number"].help_text = _("empty: that of the order")
+        return form
 
     @cached_property
     def shown_places(self) -> list[PlaceForm]:
