@@ -271,6 +271,9 @@ ISSUER_OF_PATIENT_ID: str = env.str("ISSUER_OF_PATIENT_ID", default="")
 PREGNANCY_WARNING: str = env.str("PREGNANCY_WARNING", default="")
 ALLERGY_WARNING: str = env.str("ALLERGY_WARNING", default="")
 
+# The unit in which the site's laboratory tells a creatinine: mg/dL, or µmol/L.
+CREATININE_UNIT: str = env.str("CREATININE_UNIT", default="mg/dL")
+
 # --- logging --------------------------------------------------------------------------------------
 
 LOGGING = {

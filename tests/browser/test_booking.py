@@ -207,6 +207,7 @@ def test_book_and_walk_in_without_scripts(open_page: OpenPage) -> None:
     page.locator("#id_exam_query").fill("ct he")
     page.keyboard.press("Enter")
     page.get_by_label("CT 2").check()
+    page.get_by_label("Emergency").check()
     page.get_by_role("button", name="Put on the list").click()
     page.get_by_text("is on the list of CT 2").wait_for()
 
@@ -318,6 +319,38 @@ def test_walk_in_has_no_faults(open_page: OpenPage, locale: str) -> None:
     page = open_page("Clerk", "/walk-in/", locale=locale)
     assert faults_everywhere(page) == []
     page.check("[name=unknown]")
+    expect(page.locator("#id_urgency_2")).to_be_checked()
     page.click("[name=act][value=save]")
     page.wait_for_selector("[role=alert]")
     assert faults(page) == []
+    page.locator("#id_exam_query").press_sequentially("zebra")
+    page.wait_for_selector("#exam-option-none")
+    page.keyboard.press("ArrowDown")
+    assert faults_everywhere(page) == []
+    page.set_viewport_size(WIDE)
+    choose(page, "#id_exam_query", "ct he", "CT head")
+    page.wait_for_selector(".chosen")
+    page.check("#id_urgency_0")
+    page.check("[name=start][value=at]")
+    page.fill("#id_time", "11:10")
+    page.locator("#id_station input").first.check()
+    page.get_by_text("CT 1").click()
+    page.click("[name=act][value=save]")
+    page.wait_for_selector("#conflicts")
+    assert faults_everywhere(page) == []
+
+
+@pytest.mark.usefixtures("ct1")
+def test_another_exam_has_no_faults(open_page: OpenPage) -> None:
+    page = open_page("Clerk", f"/exams/new/?patient={Patient.objects.get(patient_id='P2231').pk}")
+    expect(page.locator("#id_exam_query")).to_be_focused()
+    choose(page, "#id_exam_query", "ct he", "CT head")
+    expect(page.locator("#id_0-time")).to_have_value("10:45")
+    page.fill("#id_0-minutes", "20")
+    page.keyboard.press("Tab")
+    expect(page.get_by_text("catalogue says 15")).to_be_visible()
+    page.get_by_role("button", name="Save and add another").click()
+    expect(page.get_by_text("The exam is added to the order")).to_be_visible()
+    expect(page.locator("#id_exam_query")).to_be_focused()
+    page.get_by_role("button", name="Close").click()
+    assert faults_everywhere(page) == []

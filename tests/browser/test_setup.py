@@ -155,7 +155,7 @@ def test_catalogue_is_uploaded_by_way_of_a_preview(
         assert faults_everywhere(page) == []
     assert ProcedureType.objects.get().minutes == 30
     page.get_by_role("button", name="Save new and changed rows").click()
-    expect(page.get_by_text("2 exams of the file are saved.")).to_be_visible()
+    expect(page.get_by_text("2 procedures of the file are saved.")).to_be_visible()
     assert ProcedureType.objects.get(code="CTHEAD").minutes == 20
     assert ProcedureType.objects.filter(code="MRKNEE").exists()
 

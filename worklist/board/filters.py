@@ -9,12 +9,12 @@ from typing import Any
 from urllib.parse import urlencode
 
 from worklist import clock
+from worklist.dates import parse_day
 from worklist.models import FINAL, StepStatus
 
 VIEWS = ("list", "times")
 ALL, OPEN = "all", "open"
 # Days that have a day before and after them, and a week.
-_FIRST_YEAR, _LAST_YEAR = 1900, 2999
 
 
 def _printable(text: str) -> str:
@@ -40,12 +40,7 @@ class Filters:
     @classmethod
     def of(cls, query: Mapping[str, str], *, search: str = "") -> Filters:
         """The filters of a query string; what makes no sense there is as if it were not."""
-        try:
-            day = dt.date.fromisoformat(query.get("day", ""))
-        except ValueError:
-            day = clock.today()
-        if not _FIRST_YEAR <= day.year <= _LAST_YEAR:
-            day = clock.today()
+        day = parse_day(query.get("day", "")) or clock.today()
         station, status, view = (query.get(name, "") for name in ("station", "status", "view"))
         return cls(
             day=day,
