@@ -138,7 +138,7 @@ def test_empty_board_says_why_and_what_to_do(open_page: OpenPage, view: str) -> 
     boss = open_page("Administrator", f"/today/?view={view}")
     steps = boss.locator("#empty li a")
     assert steps.evaluate_all("all => all.map(({pathname}) => pathname)") == [
-        *("/setup/hours/", "/setup/scanners/", "/setup/procedures/")
+        *("/setup/hours/", "/setup/scanners/add/", "/setup/procedures/")
     ]
     cast.station("CT1")
     page.reload()
@@ -732,6 +732,7 @@ def test_menu_of_a_row_offers_what_may_be_done_to_it(open_page: OpenPage) -> Non
                 *(["Reschedule…"] if steps.may_move(status) else []),
                 *(["Cancel…"] if steps.may_cancel(status) and role == "Clerk" else []),
                 "Print slip",
+                *(["Why does the scanner not see it?"] if role == "Technologist" else []),
                 "Patient",
             ]
             assert items.all_text_contents() == wanted
