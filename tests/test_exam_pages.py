@@ -87,7 +87,7 @@ def test_exam_page_shows_the_patient_the_exams_and_the_history_in_words(clerk: C
     ):
         assert text in page, text
     assert last().action == "view"
-    assert last().object_label == "Rossi^Paolo (P1008)"
+    assert last().object_label == "ROSSI, Paolo · P1008"
 
 
 def test_reasons_of_ours_are_told_in_the_language_of_the_screen(clerk: Client) -> None:

@@ -10,6 +10,8 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
 from worklist import board, clock
+from worklist.actor import actor
+from worklist.audit import looks
 from worklist.models import StepStatus
 from worklist.roles import needs
 from worklist.scheduling import FINAL, steps
@@ -57,6 +59,8 @@ def context(request: HttpRequest, filters: board.Filters) -> dict[str, Any]:
     """What the board's templates show."""
     can_book = request.user.has_perm(BOOK)
     shown = board.read(filters, with_gaps=can_book)
+    details = {"day": filters.day.isoformat()}
+    looks.seen_again(board.patients(shown), by=actor(request), label="board", details=details)
     made = {
         "board": shown,
         "filters": filters,

@@ -23,7 +23,7 @@ from worklist.models import ScheduledProcedureStep
 from worklist.roles import needs
 from worklist.scheduling import booking, undo
 from worklist.scheduling.conflicts import ConflictsFound, when
-from worklist.views import notices
+from worklist.views import looks, notices
 from worklist.views.desk import Desk
 from worklist.views.who import is_key
 
@@ -52,9 +52,11 @@ def exam_new(request: HttpRequest) -> HttpResponse:
 def patients(request: HttpRequest) -> HttpResponse:
     """The options of the patient lookup."""
     query = request.POST.get("patient_query", "")
+    found = lookup.find_patients(query)
+    looks.at_found(request, found)
     context = {
         "query": query.strip(),
-        "found": lookup.find_patients(query),
+        "found": found,
         "who": _form_of(request),
     }
     return render(request, "booking/patient_options.html", context)
@@ -106,6 +108,7 @@ def parts(request: HttpRequest) -> HttpResponse:
     desk.press()
     if part in ("exam", "when"):
         desk.fill()
+    looks.at_form(request, desk.who)
     return render(request, f"booking/{part}.html", {"desk": desk, "who": desk.who})
 
 
@@ -132,6 +135,7 @@ _OPENED = {
 
 
 def _page(request: HttpRequest, desk: Desk, *, status: int = 200) -> HttpResponse:
+    looks.at_form(request, desk.who)
     return render(request, "booking/new.html", {"desk": desk, "who": desk.who}, status=status)
 
 

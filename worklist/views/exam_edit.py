@@ -22,7 +22,7 @@ from worklist.models import ImagingServiceRequest, RequestedProcedure, Scheduled
 from worklist.roles import needs
 from worklist.scheduling import Plan, StaleVersion, amend, amending, held
 from worklist.scheduling.conflicts import Conflict, ConflictsFound
-from worklist.views import notices, record, stale
+from worklist.views import looks, notices, record, stale
 from worklist.views.exams import SEE, about
 from worklist.views.moves import BOOK, OVERRIDE
 
@@ -141,6 +141,7 @@ def _page(
         "versions": versions,
         **shown,
     }
+    looks.at_exam(request, step)
     return render(request, "exams/edit.html", data, status=shown.get("code", 200))
 
 

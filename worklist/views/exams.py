@@ -13,13 +13,12 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from worklist import history, names
 from worklist.actor import actor
-from worklist.audit import trail
 from worklist.models import FINAL, ScheduledProcedureStep, StepStatus
 from worklist.models.orders import priorities
 from worklist.roles import needs
 from worklist.scheduling import StaleVersion, cancel, held, set_status, steps, undo
 from worklist.scheduling.undo import Former
-from worklist.views import notices, record, stale
+from worklist.views import looks, notices, record, stale
 
 SEE = "worklist.view_scheduledprocedurestep"
 _REASON_LENGTH = 200
@@ -37,7 +36,7 @@ _WHY_CANCEL = (
 def page(request: HttpRequest, pk: int) -> HttpResponse:
     """The exam among the patient's exams. Seen pages are signed."""
     step = record.step_or_404(pk)
-    trail.note("view", record.patient_of(step), by=actor(request), details={"exam": pk})
+    looks.at_exam(request, step)
     return render(request, "exams/exam.html", context(request, step))
 
 
@@ -121,6 +120,7 @@ def status(request: HttpRequest, pk: int) -> HttpResponse:
         "next": record.way_back(request, "exam", pk),
         **shown,
     }
+    looks.at_exam(request, step)
     return render(request, "exams/status.html", data, status=shown.get("code", 200))
 
 
@@ -171,6 +171,7 @@ def cancel_exam(request: HttpRequest, pk: int) -> HttpResponse:
         "may_be_cancelled": step.status in steps.BEFORE_START,
         **shown,
     }
+    looks.at_exam(request, step)
     return render(request, "exams/cancel.html", data, status=shown.get("code", 200))
 
 

@@ -20,7 +20,7 @@ from worklist.roles import needs
 from worklist.scheduling import StaleVersion, held, reschedule, slots, undo
 from worklist.scheduling.conflicts import ConflictsFound
 from worklist.scheduling.undo import Former
-from worklist.views import notices, record, stale
+from worklist.views import looks, notices, record, stale
 from worklist.views.exams import SEE, about
 
 BOOK = "worklist.schedule_exam"
@@ -102,6 +102,7 @@ def move(request: HttpRequest, pk: int) -> HttpResponse:
         **_free(step, form),
         **shown,
     }
+    looks.at_exam(request, step)
     return render(request, "exams/move.html", data, status=shown.get("code", 200))
 
 

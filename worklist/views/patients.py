@@ -12,11 +12,10 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from worklist import history, names, values
 from worklist.actor import actor
-from worklist.audit import trail
 from worklist.models import Patient, ScheduledProcedureStep
 from worklist.roles import needs
 from worklist.scheduling import StaleVersion, merge, patients, unmerge
-from worklist.views import notices, record, stale
+from worklist.views import looks, notices, record, stale
 from worklist.views.exams import SEE as SEE_EXAMS
 from worklist.views.patient_forms import PatientForm
 
@@ -45,8 +44,7 @@ def search(request: HttpRequest) -> HttpResponse:
     text = request.GET.get("q", "").strip()
     unknown = "unknown" in request.GET
     found = _found(text, unknown=unknown)
-    if found:
-        trail.note("view", by=actor(request), details={"patients": [each.pk for each in found]})
+    looks.at_list(request, found[:_RESULTS], "patients")
     data = {
         "q": text,
         "unknown": unknown,
@@ -75,7 +73,7 @@ def _found(text: str, *, unknown: bool = False) -> list[Patient]:
 def page(request: HttpRequest, pk: int) -> HttpResponse:
     """A patient's page. Seen pages are signed."""
     patient = _patient(pk)
-    trail.note("view", patient, by=actor(request))
+    looks.at(request, patient)
     exams = record.exams_of(patient)
     newest = patients.newest_merge(patient)
     data = {
@@ -131,6 +129,7 @@ def edit(request: HttpRequest, pk: int) -> HttpResponse:
         "open": record.open_exams(patient),
         **shown,
     }
+    looks.at(request, patient)
     return render(request, "patients/edit.html", data, status=shown.get("code", 200))
 
 
@@ -174,11 +173,15 @@ def merge_patients(request: HttpRequest, pk: int) -> HttpResponse:
             told = {"merged": _named(done.merged), "survivor": _named(done.survivor)}
             notices.done(request, _("%(merged)s is now %(survivor)s.") % told)
             return redirect("patient", pk=done.survivor_id)
+    others = [each for each in _found(text) if each != patient][:_RESULTS]
+    similar = _alike(patient) if other is None and not others else []
+    looks.at(request, patient, *([other] if other else []))
+    looks.at_list(request, [*others, *similar], "patients")
     data = {
         "patient": patient,
         "q": text,
-        "others": [each for each in _found(text) if each != patient][:_RESULTS],
-        "similar": _alike(patient) if other is None else [],
+        "others": others,
+        "similar": similar,
         "sides": [
             {**_side(each), "version": _version_shown(request, each, is_told="stale" in shown)}
             for each in (patient, other)
@@ -274,4 +277,5 @@ def unmerge_patients(request: HttpRequest, pk: int) -> HttpResponse:
         "moved": len(newest.request_ids),
         **shown,
     }
+    looks.at(request, newest.survivor, newest.merged)
     return render(request, "patients/unmerge.html", data, status=shown.get("code", 200))

@@ -24,7 +24,7 @@ from worklist.models import ImagingServiceRequest, ProcedureType, ScheduledProce
 from worklist.roles import needs
 from worklist.scheduling import booking, slots, undo, walk_ins
 from worklist.scheduling.booking import EMERGENCY, PlannedExam, Visit
-from worklist.views import notices
+from worklist.views import looks, notices
 from worklist.views.booking import LAST_USED, board, last_used, sent_before, walk_in_procedures
 from worklist.views.who import Problem, Who, is_key, problems_of
 
@@ -169,11 +169,13 @@ def walk_in(request: HttpRequest) -> HttpResponse:
     wants_save = desk.press() and request.method == "POST"
     part = _PARTS.get(request.GET.get("part", ""))
     if part:
+        looks.at_form(request, desk.who)
         return render(request, part, {"desk": desk, "who": desk.who})
     return _save(request, desk) if wants_save else _page(request, desk)
 
 
 def _page(request: HttpRequest, desk: WalkIn, *, status: int = 200) -> HttpResponse:
+    looks.at_form(request, desk.who)
     context = {"desk": desk, "who": desk.who}
     return render(request, "booking/walk_in.html", context, status=status)
 
