@@ -639,6 +639,20 @@ def test_merge_takes_the_survivors_id_typed_and_is_taken_back(supervisor: Client
     assert other.merged_into is None
 
 
+def test_merge_page_shows_and_marks_every_column_that_differs(supervisor: Client) -> None:
+    known = {"pregnancy_status": 3, "special_needs": "Wheelchair", "weight": "61", "sex": "F"}
+    anna, other = patient("P1", sex="M"), patient("P2", birth_date=dt.date(1990, 1, 1), **known)
+    page = supervisor.get(f"/patients/{anna.pk}/merge/?with={other.pk}").content.decode()
+    marked = re.findall(r"<dt>([^<]+)</dt><dd><mark>.*?</span>([^<]+)</mark>", page)
+    assert marked == [
+        *(("Date of birth", "–"), ("Sex", "Male"), ("Patient ID", "P1"), ("Weight (kg)", "–")),
+        *(("Pregnancy", "–"), ("Special needs", "–")),
+        *(("Date of birth", "1 Jan 1990"), ("Sex", "Female"), ("Patient ID", "P2")),
+        *(("Weight (kg)", "61"), ("Pregnancy", "Definitely pregnant")),
+        ("Special needs", "Wheelchair"),
+    ]
+
+
 def test_merge_of_two_who_were_both_changed_tells_of_both(supervisor: Client) -> None:
     anna, other = patient("P1"), patient("P2", "Mueller^Anna")
     for row, weight in ((anna, "70"), (other, "71")):

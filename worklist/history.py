@@ -158,6 +158,8 @@ def word(model: str, column: str, value: Any) -> str:
     field = _field(model, column)
     if value in (None, "", []):
         return "–"
+    if isinstance(value, bool):
+        return _("yes") if value else _("no")
     if isinstance(value, list):
         return ", ".join(map(str, value))
     if isinstance(field, models.DateField):

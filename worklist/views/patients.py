@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -12,6 +14,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from worklist import history, names, values
 from worklist.actor import actor
+from worklist.audit import trail
 from worklist.models import Patient, ScheduledProcedureStep
 from worklist.roles import needs
 from worklist.scheduling import StaleVersion, merge, patients, unmerge
@@ -183,8 +186,11 @@ def merge_patients(request: HttpRequest, pk: int) -> HttpResponse:
         "others": others,
         "similar": similar,
         "sides": [
-            {**_side(each), "version": _version_shown(request, each, is_told="stale" in shown)}
-            for each in (patient, other)
+            {
+                **_side(each, beside),
+                "version": _version_shown(request, each, is_told="stale" in shown),
+            }
+            for each, beside in ((patient, other), (other, patient))
         ]
         if other
         else [],
@@ -232,18 +238,34 @@ def _version_shown(request: HttpRequest, patient: Patient, *, is_told: bool) -> 
     return patient.version if is_told else came or patient.version
 
 
-def _side(patient: Patient) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Fact:
+    """What is noted of a patient, beside another."""
+
+    label: str
+    value: str
+    differs: bool
+
+
+# What both columns show, whatever it says; the rest is shown where the two differ.
+_ALWAYS = ("birth_date", "sex", "patient_id", "issuer", "allergies", "medical_alerts")
+
+
+def _facts(patient: Patient, beside: Patient) -> Iterable[Fact]:
+    mine, others = (trail.snapshot(each, lists=False) for each in (patient, beside))
+    for column in (*_ALWAYS, *(name for name in mine if name not in _ALWAYS)):
+        differs = mine[column] != others[column]
+        if (differs or column in _ALWAYS) and column not in ("name", "merged_into"):
+            told = history.told("worklist.patient", column, None, mine[column])
+            yield Fact(told.label, told.after, differs)
+
+
+def _side(patient: Patient, beside: Patient) -> dict[str, Any]:
     """One column of the two."""
     steps = ScheduledProcedureStep.objects.filter(requested_procedure__request__patient=patient)
     return {
         "patient": patient,
-        "banner": record.Banner(
-            patient,
-            ", ".join(values.split(patient.allergies)),
-            ", ".join(values.split(patient.medical_alerts)),
-            (),
-            (),
-        ),
+        "facts": list(_facts(patient, beside)),
         "orders": patient.requests.count(),
         "exams": steps.count(),
     }
