@@ -308,6 +308,27 @@ def test_undo_is_done_once_and_not_over_what_changed_since(clerk: Client) -> Non
     assert "This is not undone. otto changed this exam" in notice(clerk, changed)
 
 
+def test_undo_of_a_cancellation_asks_when_the_place_is_taken(clerk: Client) -> None:
+    shown = booked("11:00", "11:30", PatientName="Rossi^Paolo")
+    data = {"why": "Equipment", "version": 1, "next": "/patients/"}
+    done = clerk.post(f"/exams/{shown.pk}/cancel/", data)
+    token = undo_of(clerk.get(done["Location"]).content.decode())
+    booked("11:00", "11:30", PatientID="B")
+    sent: dict[str, Any] = {"undo": token, "next": "/patients/"}
+    asked = clerk.post("/undo/", sent)
+    page = asked.content.decode()
+    assert asked.status_code == 422
+    assert "ROSSI, Paolo" in page
+    assert "overlaps" in page
+    sent["accept"] = re.findall(r'name="accept" value="([^"]+)"', page)
+    again = clerk.post("/undo/", {**sent, "anyway": "1"})
+    assert "Say why it is undone all the same." in again.content.decode()
+    done = clerk.post("/undo/", {**sent, "anyway": "1", "reason": "Two scanners"})
+    assert notice(clerk, done) == "Undone."
+    shown.refresh_from_db()
+    assert shown.status == "SCHEDULED"
+
+
 # --- several at once ------------------------------------------------------------------------------
 
 
@@ -640,7 +661,12 @@ def test_merge_takes_the_survivors_id_typed_and_is_taken_back(supervisor: Client
 
 
 def test_merge_page_shows_and_marks_every_column_that_differs(supervisor: Client) -> None:
-    known = {"pregnancy_status": 3, "special_needs": "Wheelchair", "weight": "61", "sex": "F"}
+    known: dict[str, Any] = {
+        "pregnancy_status": 3,
+        "special_needs": "Wheelchair",
+        "weight": "61",
+        "sex": "F",
+    }
     anna, other = patient("P1", sex="M"), patient("P2", birth_date=dt.date(1990, 1, 1), **known)
     page = supervisor.get(f"/patients/{anna.pk}/merge/?with={other.pk}").content.decode()
     marked = re.findall(r"<dt>([^<]+)</dt><dd><mark>.*?</span>([^<]+)</mark>", page)

@@ -181,7 +181,12 @@ def test_unknown_patient_leaves_no_second_name() -> None:
 def test_what_is_unknown_of_the_survivor_is_filled_in_and_given_back_exactly() -> None:
     anna = patient("P1", sex="", comments="Deaf")
     born = dt.date(1990, 1, 1)
-    known = {"sex": "F", "birth_date": born, "weight": "61", "telephone_numbers": "123\\456"}
+    known: dict[str, Any] = {
+        "sex": "F",
+        "birth_date": born,
+        "weight": "61",
+        "telephone_numbers": "123\\456",
+    }
     other = patient("P2", special_needs="Wheelchair", pregnancy_status=3, comments="Shy", **known)
     before = snapshots(anna, other)
     done = scheduling.merge(anna, other, by=actor)
