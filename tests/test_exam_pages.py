@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import html
 import re
 from typing import Any
 
@@ -715,3 +716,84 @@ def test_clerks_do_not_merge_and_auditors_see_no_patient(clerk: Client) -> None:
         assert auditor.get(path).status_code == 403
     assert Patient.objects.count() == 2
     assert dt.date(2026, 11, 23) == MONDAY
+
+
+# --- what nobody has touched ----------------------------------------------------------------------
+
+
+def sent_back(page: str) -> dict[str, str]:
+    """The fields of the page's form as a browser sends them, with its own line ends."""
+    fields = dict(
+        re.findall(r'<input type="(?:text|hidden|date)" name="([^"]+)" value="([^"]*)"', page)
+    )
+    for name, text in re.findall(r'<textarea name="([^"]+)"[^>]*>\n?(.*?)</textarea>', page, re.S):
+        fields[name] = text.replace("\n", "\r\n")
+    for name, options in re.findall(r'<select name="([^"]+)"[^>]*>(.*?)</select>', page, re.S):
+        fields[name] = "".join(re.findall(r'value="([^"]*)" selected', options))
+    return {name: html.unescape(text) for name, text in fields.items() if "csrf" not in name}
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        {"name": "^Cher"},
+        {"name": "=山田^太郎"},
+        {"name": "Müller^Anna^^^"},
+        {"birth_date": dt.date(1880, 1, 1)},
+        {"patient_id": "A*1"},
+        {"allergies": "Latex\\Iodine"},
+    ],
+)
+def test_stored_patient_whom_nobody_touched_is_saved_without_a_change(
+    clerk: Client, stored: dict[str, Any]
+) -> None:
+    anna = patient(**stored)
+    before = trail.snapshot(anna)
+    data = sent_back(clerk.get(f"/patients/{anna.pk}/edit/").content.decode())
+    assert data["version"] == "1"
+    assert clerk.post(f"/patients/{anna.pk}/edit/", data).status_code == 302
+    anna.refresh_from_db()
+    assert (trail.snapshot(anna), anna.version) == (before, 1)
+    assert clerk.post(f"/patients/{anna.pk}/edit/", {**data, "weight": "70"}).status_code == 302
+    anna.refresh_from_db()
+    assert trail.snapshot(anna) == {**before, "weight": "70"}
+
+
+@pytest.mark.parametrize("sign", ["*", "?"])
+def test_wildcard_in_a_new_patient_id_is_told(clerk: Client, sign: str) -> None:
+    response = clerk.post(f"/patients/{patient().pk}/edit/", {**PATIENT, "patient_id": f"P{sign}"})
+    assert response.status_code == 422
+    assert "which scanners read as a wildcard" in response.content.decode()
+
+
+def test_imported_exam_that_nobody_touched_is_saved_without_a_change(clerk: Client) -> None:
+    shown = booked(
+        "10:00",
+        "10:30",
+        CommentsOnTheScheduledProcedureStep="one\ntwo",
+        ScheduledPerformingPhysicianName=f"{'F' * 40}^{'G' * 23}",
+        RequestedProcedurePriority="LOW",
+    )
+    data = sent_back(clerk.get(f"/exams/{shown.pk}/edit/").content.decode())
+    assert data["step-comments"] == "one\r\ntwo"
+    assert clerk.post(f"/exams/{shown.pk}/edit/", data).status_code == 302
+    assert not AuditEvent.objects.filter(action="change").exists()
+    # Somebody else's line is taken over by who has not touched the text.
+    shown.comments = "one\ntwo\nthree"
+    scheduling.save_step(shown, by=OTTO)
+    data |= {"order-admission_id": "ADM7"}
+    response = clerk.post(f"/exams/{shown.pk}/edit/", data)
+    assert response.status_code == 409
+    assert sent_back(response.content.decode())["step-comments"] == "one\r\ntwo\r\nthree"
+
+
+def test_urgency_is_offered_as_when_booking(clerk: Client) -> None:
+    def offered(priority: str) -> list[str]:
+        shown = booked("10:00", "10:30", RequestedProcedurePriority=priority)
+        page = clerk.get(f"/exams/{shown.pk}/edit/").content.decode()
+        (options,) = re.findall(r'<select name="procedure-priority".*?</select>', page, re.S)
+        return re.findall(r">([^<>\s]+)</option>", options)
+
+    assert offered("STAT") == ["Routine", "Urgent", "Emergency"]
+    assert offered("LOW") == ["Low", "Routine", "Urgent", "Emergency"]
+    assert offered("") == ["–", "Routine", "Urgent", "Emergency"]
