@@ -11,7 +11,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from tests.cast import MONDAY, NOW, actor, booked, patient, station, step
+from tests.cast import MONDAY, NOW, actor, book, booked, patient, station, step
 from tests.test_roles import signed_in
 from worklist import clock, scheduling
 from worklist.audit import trail
@@ -104,7 +104,6 @@ def test_reasons_of_ours_are_told_in_the_language_of_the_screen(clerk: Client) -
 def test_pages_ask_a_fixed_number_of_statements(clerk: Client, path: str) -> None:
     shown = booked("10:00", "10:30", PatientID="P1")
     anna = shown.requested_procedure.request.patient
-    address = f"/{path}/{shown.pk if path == 'exams' else anna.pk}/"
 
     def statements() -> int:
         with CaptureQueriesContext(connection) as queries:
@@ -116,12 +115,25 @@ def test_pages_ask_a_fixed_number_of_statements(clerk: Client, path: str) -> Non
     scheduling.reschedule(shown, dt.datetime(2026, 11, 23, 12), by=actor)
     anna.weight = "70"
     scheduling.save_patient(anna, by=actor)
+    gone = patient("M", "Meier^Otto")
+    moved = book(gone, stations=[station()])
+    merge = scheduling.merge(anna, gone, by=actor)
+    anna.refresh_from_db()
+    address = f"/exams/{moved.pk}/" if path == "exams" else f"/patients/{anna.pk}/"
     few = statements()
+    for _again in range(3):
+        scheduling.unmerge(merge, by=actor)
+        merge = scheduling.merge(merge.survivor, merge.merged, by=actor)
+    anna.refresh_from_db()
     for minute in range(20):
         booked("12:00", "12:30", PatientID="P1")
+        gone = patient(f"M{minute}", "Meier^Otto")
+        book(gone, stations=[station()])
+        scheduling.merge(anna, gone, by=actor)
+        anna.refresh_from_db()
         scheduling.reschedule(shown, dt.datetime(2026, 11, 23, 11, minute), by=actor)
         patient(f"S{minute}", "Müller^Anna")
-    assert statements() == few == 13
+    assert (statements(), few) == (few, {"exams": 14, "patients": 15}[path])
 
 
 # --- status ---------------------------------------------------------------------------------------
@@ -652,13 +664,59 @@ def test_merge_takes_the_survivors_id_typed_and_is_taken_back(supervisor: Client
     assert supervisor.post(f"/patients/{anna.pk}/merge/", data).status_code == 422
     done = supervisor.post(f"/patients/{anna.pk}/merge/", {**data, "confirm": "P1"})
     assert done["Location"] == f"/patients/{anna.pk}/"
+    assert f'<a href="/patients/{anna.pk}/unmerge/">Undo…</a>' in notice(supervisor, done)
     assert "Merged from" in supervisor.get(f"/patients/{anna.pk}/").content.decode()
     assert "was merged into" in supervisor.get(f"/patients/{other.pk}/").content.decode()
     merge = PatientMerge.objects.get()
+    page = supervisor.get(f"/patients/{anna.pk}/").content.decode()
+    assert "MUELLER, Anna · P2 was merged into this patient" in page
+    assert (
+        "Merged into MÜLLER, Anna · P1" in supervisor.get(f"/patients/{other.pk}/").content.decode()
+    )
+    exam = merge.survivor.requests.get().procedures.get().steps.get()
+    page = supervisor.get(f"/exams/{exam.pk}/").content.decode()
+    assert "patient: MUELLER, Anna · P2 → MÜLLER, Anna · P1" in page
     back = supervisor.post(f"/patients/{anna.pk}/unmerge/", {"merge": merge.pk})
     assert back.status_code == 302
     other.refresh_from_db()
     assert other.merged_into is None
+    page = supervisor.get(f"/patients/{anna.pk}/").content.decode()
+    assert "A merge into this patient was taken back" in page
+
+
+def test_merge_with_who_was_merged_a_moment_ago_leads_to_the_survivor(supervisor: Client) -> None:
+    anna, other, third = patient("P1"), patient("P2"), patient("P3")
+    scheduling.merge(third, other, by=OTTO)
+    page = supervisor.get(f"/patients/{anna.pk}/merge/?with={other.pk}")
+    assert page.status_code == 409
+    text = html.unescape(page.content.decode())
+    assert "MÜLLER, Anna · P2 was merged into MÜLLER, Anna · P3: choose that one." in text
+    assert f'href="?with={third.pk}"' in text
+    page = supervisor.get(f"/patients/{third.pk}/merge/?with={other.pk}")
+    assert "was merged into this patient already" in page.content.decode()
+
+
+def test_clerk_is_told_who_can_identify_an_unknown_patient(clerk: Client) -> None:
+    who = patient("U1", "UNKNOWN^MALE^23NOV1042", is_unknown=True)
+    for path in (f"/patients/{who.pk}/", "/patients/?unknown=1"):
+        assert "Administrator, Supervisor" in clerk.get(path).content.decode()
+        assert "Administrator, Supervisor" not in signed_in("Supervisor").get(path).content.decode()
+        User.objects.filter(username="supervisor").delete()
+
+
+def test_history_hides_none_of_many_changes(clerk: Client) -> None:
+    anna = patient(sex="M")
+    columns = [
+        *("weight", "size", "state", "history", "smoking_status", "mother_birth_name"),
+        *("responsible_person", "ethnic_group", "occupation", "address", "comments"),
+    ]
+    for column in columns:
+        setattr(anna, column, "NO" if column == "smoking_status" else "1")
+    anna.special_needs, anna.allergies, anna.sex, anna.name = "2", "3", "F", "Meier^Anna"
+    scheduling.save_patient(anna, by=actor)
+    page = clerk.get(f"/patients/{anna.pk}/").content.decode()
+    assert "<summary>and 3 more</summary>" in page
+    assert "special needs: – → 2" in page
 
 
 def test_merge_page_shows_and_marks_every_column_that_differs(supervisor: Client) -> None:

@@ -9,15 +9,17 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
-from worklist import history, names, values
+from worklist import history, values
 from worklist.actor import actor
 from worklist.audit import trail
 from worklist.models import Patient, ScheduledProcedureStep
-from worklist.roles import needs
-from worklist.scheduling import StaleVersion, merge, patients, unmerge
+from worklist.roles import holders, needs
+from worklist.scheduling import StaleVersion, merge, patients, resolve, unmerge
 from worklist.views import looks, notices, record, stale
 from worklist.views.exams import SEE as SEE_EXAMS
 from worklist.views.patient_forms import PatientForm
@@ -55,6 +57,7 @@ def search(request: HttpRequest) -> HttpResponse:
         "more": len(found) > _RESULTS,
         "limit": _RESULTS,
         "asked": len(text) >= _SHORTEST or unknown,
+        "identified_by": _identified_by(request) if unknown else "",
     }
     return render(request, "patients/search.html", data)
 
@@ -84,11 +87,17 @@ def page(request: HttpRequest, pk: int) -> HttpResponse:
         "banner": record.banner(patient),
         "exams": [each for each in exams if not each.is_cancelled],
         "cancelled": [each for each in exams if each.is_cancelled],
-        "history": history.of(patient),
+        "history": history.of(patient, *patient.merges.all()),
         "merge": newest,
+        "identified_by": _identified_by(request) if patient.is_unknown else "",
         "has_facts": any(getattr(patient, column) for column in _FACTS),
     }
     return render(request, "patients/patient.html", data)
+
+
+def _identified_by(request: HttpRequest) -> str:
+    """Who can say who an unknown patient is, for who cannot."""
+    return "" if request.user.has_perm(MERGE) else holders("merge_patients")
 
 
 def _patient(pk: int) -> Patient:
@@ -137,7 +146,7 @@ def edit(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _named(patient: Patient) -> str:
-    return f"{names.text(patient.name)} ({patient.patient_id})"
+    return str(patient)
 
 
 # --- merging --------------------------------------------------------------------------------------
@@ -152,11 +161,16 @@ def merge_patients(request: HttpRequest, pk: int) -> HttpResponse:
     other_pk = request.POST.get("with") or request.GET.get("with", "")
     other = None
     if other_pk.isdecimal() and other_pk != str(pk):
-        other = get_object_or_404(Patient, pk=int(other_pk), merged_into=None)
+        other = get_object_or_404(Patient, pk=int(other_pk))
     if patient.merged_into_id:
         return redirect("patient", pk=pk)
     shown: dict[str, Any] = {}
-    if request.method == "POST" and other is not None:
+    survivors: list[Patient] = []
+    if other is not None and other.merged_into_id:
+        survivors = [each for each in [resolve(other)] if each != patient]
+        shown = {"problems": [_merged_already(other, patient)], "code": 409}
+        other = None
+    elif request.method == "POST" and other is not None:
         try:
             survivor, merged = _chosen(request, patient, other)
             done = merge(
@@ -174,9 +188,12 @@ def merge_patients(request: HttpRequest, pk: int) -> HttpResponse:
             shown = {"problems": error.messages, "code": 422}
         else:
             told = {"merged": _named(done.merged), "survivor": _named(done.survivor)}
-            notices.done(request, _("%(merged)s is now %(survivor)s.") % told)
+            said = _("%(merged)s is now %(survivor)s.") % told
+            address = reverse("patient-unmerge", args=[done.survivor_id])
+            back = format_html('{} <a href="{}">{}</a>', said, address, _("Undo…"))
+            notices.done(request, back)
             return redirect("patient", pk=done.survivor_id)
-    others = [each for each in _found(text) if each != patient][:_RESULTS]
+    others = survivors or [each for each in _found(text) if each != patient][:_RESULTS]
     similar = _alike(patient) if other is None and not others else []
     looks.at(request, patient, *([other] if other else []))
     looks.at_list(request, [*others, *similar], "patients")
@@ -199,6 +216,14 @@ def merge_patients(request: HttpRequest, pk: int) -> HttpResponse:
         **shown,
     }
     return render(request, "patients/merge.html", data, status=shown.get("code", 200))
+
+
+def _merged_already(other: Patient, patient: Patient) -> str:
+    survivor = resolve(other)
+    told = {"merged": _named(other), "survivor": _named(survivor)}
+    if survivor == patient:
+        return _("%(merged)s was merged into this patient already.") % told
+    return _("%(merged)s was merged into %(survivor)s: choose that one.") % told
 
 
 def _alike(patient: Patient) -> list[Patient]:
