@@ -235,15 +235,39 @@ def test_enter_moves_and_never_keeps_or_takes_a_free_time(clerk: Client) -> None
     assert "name=" not in first[1]
 
 
-def test_free_time_is_one_button(clerk: Client) -> None:
+def test_free_time_fills_the_form_and_moves_nothing_yet(clerk: Client) -> None:
     shown = booked("10:00", "10:30")
     booked("11:00", "12:00")
     page = clerk.get(f"/exams/{shown.pk}/move/").content.decode()
     slots = re.findall(r'name="slot" value="([^"]+)"', page)
     assert slots[0] == "2026-11-23T12:00"
-    assert move(clerk, shown.pk, slot=slots[0]).status_code == 302
+    page = move(clerk, shown.pk, slot=slots[0], reason="Typed").content.decode()
+    assert re.search(r'type="text" name="time" value="12:00"[^>]* autofocus', page)
+    assert 'value="Typed"' in page
     shown.refresh_from_db()
-    assert f"{shown.start_time:%H:%M}" == "12:00"
+    assert f"{shown.start_time:%H:%M}" == "10:00"
+
+
+def test_time_is_typed_in_24_hours_and_what_stays_is_told(clerk: Client) -> None:
+    shown = booked("10:00", "10:30")
+    here = {"station": shown.stations.get().pk, "day": "2026-11-23", "version": 1}
+    same = clerk.post(f"/exams/{shown.pk}/move/", {**here, "time": "10.00"})
+    assert notice(clerk, same) == "Nothing was changed."
+    assert clerk.post(f"/exams/{shown.pk}/move/", {**here, "time": "1430"}).status_code == 302
+    shown.refresh_from_db()
+    assert f"{shown.start_time:%H:%M}" == "14:30"
+
+
+@pytest.mark.parametrize("status", ["STARTED", "COMPLETED", "CANCELED"])
+def test_exam_that_has_started_is_not_moved(clerk: Client, status: str) -> None:
+    shown = booked("10:00", "10:30", ScheduledProcedureStepStatus=status)
+    assert f"/exams/{shown.pk}/move/" not in clerk.get(f"/exams/{shown.pk}/").content.decode()
+    assert "cannot be moved any more" in clerk.get(f"/exams/{shown.pk}/move/").content.decode()
+    assert move(clerk, shown.pk).status_code == 422
+    shown.refresh_from_db()
+    assert f"{shown.start_time:%H:%M}" == "10:00"
+    page = clerk.get(f"/exams/{shown.pk}/edit/").content.decode()
+    assert "The scanner and the images keep what they were sent." in page
 
 
 def test_looking_for_free_times_moves_nothing(clerk: Client) -> None:

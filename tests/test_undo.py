@@ -108,6 +108,16 @@ def test_cancelled_exam_whose_place_was_taken_asks_before_it_comes_back() -> Non
     assert event.reason == "Both fit"
 
 
+def test_what_stood_there_before_is_not_asked_about_again() -> None:
+    booked("10:15", "10:45")
+    step = booked("10:00", "10:30")
+    former = Former.of(step)
+    token = undo.of("cancel", [(former, scheduling.cancel(step, by=actor))])
+    undo.take_back(token, by=actor)
+    step.refresh_from_db()
+    assert step.status == "SCHEDULED"
+
+
 def test_cancelled_exam_does_not_come_back_to_a_scanner_that_is_not_in_use() -> None:
     step = booked("10:00", "10:30")
     former = Former.of(step)

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from django.core import signing
 from django.db import transaction
 from django.db.models import Q
+from django.utils import timezone
 from django.utils.translation import gettext_noop
 
 from worklist.audit.trail import Actor
@@ -155,10 +156,15 @@ def take_back(
             of = Q(requests__procedures__steps__in=steps)
             conflicts.hold(at.values(), Patient.objects.filter(of).distinct())
         in_order = sorted(token.formers, key=lambda each: each[0].pk)
+        rows = [locked(ScheduledProcedureStep(pk=f.pk), version=version) for f, version in in_order]
+        since = min((row.changed_at for row in rows), default=timezone.now())
         why = reason.strip()
-        back = [_restored(former, version, at, by, why) for former, version in in_order]
+        back = [
+            _restored(row, former, at, by, why)
+            for row, (former, _) in zip(rows, in_order, strict=True)
+        ]
         if token.kind in _TAKES_PLACES:
-            found = _taken(back, may_override=may_override)
+            found = _taken(back, since, may_override=may_override)
             if any(
                 each.level == "error"
                 or each.fingerprint not in accepted
@@ -175,9 +181,8 @@ def _canceled(former: Former, version: int, by: Actor) -> ScheduledProcedureStep
 
 
 def _restored(
-    former: Former, version: int, at: dict[int, Station], by: Actor, why: str
+    step: ScheduledProcedureStep, former: Former, at: dict[int, Station], by: Actor, why: str
 ) -> ScheduledProcedureStep:
-    step = locked(ScheduledProcedureStep(pk=former.pk), version=version)
     start = dt.datetime.fromisoformat(former.start)
     step.start_date, step.start_time = start.date(), start.time()
     end_date, end_time = former.end
@@ -189,7 +194,9 @@ def _restored(
     return save_step(step, stations=stations, by=by, reason=why or TAKEN_BACK)
 
 
-def _taken(back: Sequence[ScheduledProcedureStep], *, may_override: bool) -> tuple[Conflict, ...]:
+def _taken(
+    back: Sequence[ScheduledProcedureStep], since: dt.datetime, *, may_override: bool
+) -> tuple[Conflict, ...]:
     """What somebody has done meanwhile with the places that were free for a moment."""
     together = frozenset(step.pk for step in back)
     holds = held.of_all(back)
@@ -205,9 +212,10 @@ def _taken(back: Sequence[ScheduledProcedureStep], *, may_override: bool) -> tup
         )
         if not proposal.is_emergency
     ]
-    return tuple(
-        each
-        for each in conflicts.find(planned)
-        # What goes back together stood together before.
-        if each.code in _MEANWHILE and (each.step_id or each.level == "error")
+    found = [each for each in conflicts.find(planned) if each.code in _MEANWHILE]
+    # What stood there before has been asked about before.
+    others = ScheduledProcedureStep.objects.filter(
+        pk__in=[each.step_id for each in found if each.step_id], changed_at__gte=since
     )
+    came = set(others.values_list("pk", flat=True))
+    return tuple(each for each in found if each.step_id in came or each.level == "error")

@@ -116,7 +116,9 @@ def edit(request: HttpRequest, pk: int) -> HttpResponse:
         shown["problems"] = error.messages
     else:
         told = {"exam": record.what(step), "name": names.text(record.patient_of(step).name)}
-        notices.done(request, _("%(exam)s of %(name)s is saved.") % told)
+        is_changed = _versions_of(record.step_or_404(pk)) != _versions_of(step)
+        said = _("%(exam)s of %(name)s is saved.") % told
+        notices.done(request, said if is_changed else _("Nothing was changed."))
         return redirect("exam", pk=pk)
     return _page(request, pk, made, form, versions=versions, **shown)
 

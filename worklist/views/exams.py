@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from worklist import history, names
 from worklist.actor import actor
-from worklist.models import FINAL, ScheduledProcedureStep, StepStatus
+from worklist.models import ScheduledProcedureStep, StepStatus
 from worklist.models.orders import priorities
 from worklist.roles import needs
 from worklist.scheduling import StaleVersion, cancel, held, set_status, steps, undo
@@ -55,7 +55,7 @@ def context(request: HttpRequest, step: ScheduledProcedureStep) -> dict[str, Any
         "priority": dict(priorities()).get(procedure.priority, procedure.priority),
         "forward": [(status.value, status.label) for status in ahead],
         "back": before.label if before else "",
-        "is_over": step.status in FINAL,
+        "may_be_moved": steps.may_move(step.status),
         "may_be_cancelled": step.status in steps.BEFORE_START,
     }
 
