@@ -561,14 +561,33 @@ def test_form_that_asks_back_stays_with_the_version_that_the_person_saw(
 # --- patients -------------------------------------------------------------------------------------
 
 
+def searched(client: Client, text: str, path: str = "/patients/") -> str:
+    found = client.post(path, {"q": text})
+    assert text not in found["Location"]
+    page = client.get(found["Location"])
+    assert page["Cache-Control"] == "no-store"
+    # Nobody else's address leads to it.
+    assert 'value="' + text not in Client().get(found["Location"]).content.decode()
+    return page.content.decode()
+
+
+@pytest.mark.parametrize("born", ["9.9.48", "9 Sep 1948", "1948-09-09"])
+def test_patients_are_found_by_their_date_of_birth(clerk: Client, born: str) -> None:
+    patient("P1", "Rossi^Paolo", birth_date=dt.date(1948, 9, 9))
+    patient("P2", "Meier^Anna")
+    page = searched(clerk, born)
+    assert "ROSSI" in page
+    assert "MEIER" not in page
+
+
 def test_patients_are_found_and_the_look_is_signed(clerk: Client) -> None:
     patient("P1", "Łukasiewicz^Jan")
     patient("P2", "Meier^Anna")
-    page = clerk.get("/patients/?q=lukas").content.decode()
+    page = searched(clerk, "lukas")
     assert "ŁUKASIEWICZ" in page
     assert "MEIER" not in page
     assert last().action == "view"
-    assert "Nobody is found" in clerk.get("/patients/?q=nobody").content.decode()
+    assert "Nobody is found" in searched(clerk, "nobody")
 
 
 def test_unknown_patients_are_listed(clerk: Client) -> None:
@@ -675,7 +694,7 @@ def test_patient_form_that_is_wrong_stays_with_the_version_that_the_person_saw(
 def test_merge_takes_the_survivors_id_typed_and_is_taken_back(supervisor: Client) -> None:
     anna, other = patient("P1"), patient("P2", "Mueller^Anna")
     booked("10:00", "10:30", PatientID="P2")
-    assert "MUELLER" in supervisor.get(f"/patients/{anna.pk}/merge/?q=mueller").content.decode()
+    assert "MUELLER" in searched(supervisor, "mueller", f"/patients/{anna.pk}/merge/")
     page = supervisor.get(f"/patients/{anna.pk}/merge/?with={other.pk}").content.decode()
     assert "MUELLER, Anna" in page
     data = {

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
+import time
 from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
-from django.db import models
+from django.db import connection, models, transaction
 
 from tests.cast import actor, book, new_step, patient
+from tests.test_roles import signed_in
 from worklist import scheduling
 from worklist.audit import trail
 from worklist.audit.models import AuditEvent
@@ -229,3 +232,36 @@ def test_guess_at_an_unknown_patient_is_no_knowledge() -> None:
     scheduling.merge(anna, patient("U1", "UNKNOWN^PERSON", sex="O", is_unknown=True), by=actor)
     anna.refresh_from_db()
     assert anna.sex == ""
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif("connection.vendor != 'postgresql'")
+def test_two_who_give_one_new_id_at_once_are_one_who_saves_and_one_who_is_told() -> None:
+    anna, other = patient("P1"), patient("P2")
+    clerk = signed_in("Clerk")
+    answers: list[Any] = []
+    data = {"family": "Müller", "given": "Anna", "patient_id": "P9", "version": 1}
+
+    def save() -> None:
+        answers.append(clerk.post(f"/patients/{anna.pk}/edit/", data))
+        connection.close()
+
+    saving = threading.Thread(target=save)
+    with transaction.atomic():
+        other.patient_id = "P9"
+        scheduling.save_patient(other, by=actor)
+        saving.start()
+        waiting = False
+        until = time.monotonic() + 20
+        while not waiting and time.monotonic() < until:
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT 1 FROM pg_locks WHERE NOT granted"
+                    " AND database = (SELECT oid FROM pg_database WHERE datname=current_database())"
+                    " OR NOT granted AND locktype = 'transactionid'"
+                )
+                waiting = cursor.fetchone() is not None
+    saving.join(timeout=20)
+    (answer,) = answers
+    assert answer.status_code == 422
+    assert "gave this patient ID to another patient a moment ago" in answer.content.decode()

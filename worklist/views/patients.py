@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from django.core.exceptions import ValidationError
+from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -14,7 +17,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
-from worklist import history, values
+from worklist import history, lookup
 from worklist.actor import actor
 from worklist.audit import trail
 from worklist.models import Patient, ScheduledProcedureStep
@@ -40,13 +43,21 @@ _FACTS = (
 )
 _SHORTEST = 2
 _ALIKE = 5
+# Searches that a session keeps, by the keys that stand in addresses.
+_SEARCHES, _KEPT = "patient_searches", 20
 
 
-@require_safe
+@require_http_methods(["GET", "HEAD", "POST"])
 @needs(SEE)
 def search(request: HttpRequest) -> HttpResponse:
-    """Patients by words of their name or their ID, or those who are still to be identified."""
-    text = request.GET.get("q", "").strip()
+    """Patients by name, ID or date of birth, or those who are still to be identified.
+
+    What is searched for is sent by POST, and kept in the session: no address names a patient, and
+    the browser's "back" leads to what was found.
+    """
+    if request.method == "POST":
+        return _searched(request)
+    text = _asked(request)
     unknown = "unknown" in request.GET
     found = _found(text, unknown=unknown)
     looks.at_list(request, found[:_RESULTS], "patients")
@@ -62,16 +73,27 @@ def search(request: HttpRequest) -> HttpResponse:
     return render(request, "patients/search.html", data)
 
 
+def _searched(request: HttpRequest) -> HttpResponse:
+    """Keep what is searched for, and lead to what is found."""
+    text = request.POST.get("q", "").strip()[:200]
+    key = secrets.token_urlsafe(6)
+    kept = list(request.session.get(_SEARCHES, {}).items())
+    request.session[_SEARCHES] = dict([*kept[1 - _KEPT :], (key, text)])
+    return redirect(f"{request.path}?{urlencode({'search': key})}")
+
+
+def _asked(request: HttpRequest) -> str:
+    """What was searched for; "" when the address is another's, or too old."""
+    kept: dict[str, str] = request.session.get(_SEARCHES, {})
+    return kept.get(request.GET.get("search", ""), "")
+
+
 def _found(text: str, *, unknown: bool = False) -> list[Patient]:
-    """The patients of whom every word is one, by name; one more than are shown."""
-    standing = Patient.objects.filter(merged_into=None)
+    """The patients who are meant, as everywhere; one more than are shown."""
     if unknown:
-        return list(standing.filter(is_unknown=True).order_by("-pk")[: _RESULTS + 1])
-    if len(text) < _SHORTEST:
-        return []
-    for word in values.search_words(text).split():
-        standing = standing.filter(search__contains=word)
-    return list(standing[: _RESULTS + 1])
+        standing = Patient.objects.filter(merged_into=None, is_unknown=True)
+        return list(standing.order_by("-pk")[: _RESULTS + 1])
+    return [each.patient for each in lookup.find_patients(text, limit=_RESULTS + 1)]
 
 
 @require_safe
@@ -129,6 +151,9 @@ def edit(request: HttpRequest, pk: int) -> HttpResponse:
                 shown = {"stale": stale.told(error, own=own), "code": 409}
             except ValidationError as error:
                 shown = {"problems": error.messages, "code": 422}
+            except IntegrityError:
+                told = _("Somebody gave this patient ID to another patient a moment ago.")
+                shown = {"problems": [told], "code": 422}
             else:
                 notices.done(request, _("%(name)s is saved.") % {"name": _named(form.instance)})
                 return redirect("patient", pk=pk)
@@ -157,7 +182,9 @@ def _named(patient: Patient) -> str:
 def merge_patients(request: HttpRequest, pk: int) -> HttpResponse:
     """Find the other patient; see both side by side, choose who stays, type that one's ID."""
     patient = _patient(pk)
-    text = request.GET.get("q", "").strip()
+    if request.method == "POST" and "q" in request.POST:
+        return _searched(request)
+    text = _asked(request)
     other_pk = request.POST.get("with") or request.GET.get("with", "")
     other = None
     if other_pk.isdecimal() and other_pk != str(pk):
