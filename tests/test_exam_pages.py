@@ -91,6 +91,14 @@ def test_exam_page_shows_the_patient_the_exams_and_the_history_in_words(clerk: C
     assert last().object_label == "ROSSI, Paolo · P1008"
 
 
+def test_exam_page_leads_back_to_its_row_on_the_board(clerk: Client) -> None:
+    shown = booked("10:00", "10:30")
+    page = clerk.get(f"/exams/{shown.pk}/").content.decode()
+    found = re.search(r'<a data-key="Escape" href="(/today/[^"#]+)#([^"]+)"', page)
+    assert found
+    assert f'id="{found[2]}"' in clerk.get(found[1]).content.decode()
+
+
 def test_reasons_of_ours_are_told_in_the_language_of_the_screen(clerk: Client) -> None:
     from worklist import history
 

@@ -7,6 +7,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 from django.views.decorators.http import require_http_methods, require_safe
@@ -46,8 +47,11 @@ def context(request: HttpRequest, step: ScheduledProcedureStep) -> dict[str, Any
     exams = record.exams_of(record.patient_of(step))
     ahead = steps.forward(step.status)
     before = steps.back(step.status)
+    shown = about(step)
+    lane = next((station.pk for station in shown["stations"]), 0)
     return {
-        **about(step),
+        **shown,
+        "board_url": f"{reverse('today')}?day={step.start_date:%Y-%m-%d}#e{step.pk}-{lane}",
         "banner": record.banner(record.patient_of(step)),
         "exams": [each for each in exams if not each.is_cancelled],
         "cancelled": [each for each in exams if each.is_cancelled],
