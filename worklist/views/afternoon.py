@@ -126,7 +126,7 @@ def _initial(request: HttpRequest) -> dict[str, Any]:
 def _preview(request: HttpRequest, afternoon: Afternoon) -> dict[str, Any]:
     chosen = bulk.selected(afternoon)
     conflicts = bulk.find(chosen, afternoon, may_override=request.user.has_perm(OVERRIDE))
-    looks.at_list(request, map(record.patient_of, chosen), "exams of an afternoon")
+    looks.at_list(request, map(record.patient_of, chosen), looks.MOVED)
     return {
         "afternoon": afternoon,
         "seen": bulk.digest(chosen),

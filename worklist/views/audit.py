@@ -20,6 +20,7 @@ from django.utils.translation import gettext_lazy
 from worklist import changes, names, sheets
 from worklist.actor import actor
 from worklist.audit import happenings, looks, trail
+from worklist.audit.messages import LOOKS
 from worklist.audit.models import AuditEvent, actions
 from worklist.models import Patient, ScheduledProcedureStep
 from worklist.roles import needs
@@ -274,4 +275,6 @@ def _subject(event: AuditEvent) -> dict[str, str]:
     if event.model == "worklist.patient" and "^" in label:
         # As the trail kept it once.
         label = names.text(label)
+    elif label and event.action in LOOKS and not event.model:
+        label = _(label)
     return {"kind": subjects().get(event.model, event.model), "label": label}

@@ -16,6 +16,7 @@ from worklist.models import StepStatus
 from worklist.roles import needs
 from worklist.scheduling import FINAL, steps
 from worklist.views import frame, rows
+from worklist.views.looks import DAY
 from worklist.views.refresh import answer
 from worklist.views.timetable import timetable
 
@@ -60,7 +61,7 @@ def context(request: HttpRequest, filters: board.Filters) -> dict[str, Any]:
     can_book = request.user.has_perm(BOOK)
     shown = board.read(filters, with_gaps=can_book)
     details = {"day": filters.day.isoformat()}
-    looks.seen_again(board.patients(shown), by=actor(request), label="board", details=details)
+    looks.seen_again(board.patients(shown), by=actor(request), label=DAY, details=details)
     made = {
         "board": shown,
         "filters": filters,

@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from django.http import HttpRequest
+from django.utils.translation import gettext_noop
 
 from worklist.actor import actor
 from worklist.audit import looks, trail
 from worklist.lookup import FoundPatient
 from worklist.models import Patient, ScheduledProcedureStep
 from worklist.views.who import Who
+
+# Lists, as the trail keeps their names; the audit page shows them in the language of the screen.
+DAY = gettext_noop("Exams of a day")
+MOVED = gettext_noop("Exams that are moved together")
+UNDONE = gettext_noop("Exams of an undo")
+FOUND = gettext_noop("Patients found")
+_FORM = gettext_noop("Patients of a booking form")
 
 
 def at(request: HttpRequest, *patients: Patient) -> None:
@@ -46,4 +54,4 @@ def at_found(request: HttpRequest, found: Iterable[FoundPatient]) -> None:
 def _typing(request: HttpRequest, patients: Iterable[Patient]) -> None:
     # Its parts are asked for while one types, with the same patients again and again.
     keys = [each.pk for each in patients]
-    looks.seen_again(keys, by=actor(request), label="patients of a form")
+    looks.seen_again(keys, by=actor(request), label=_FORM)

@@ -18,6 +18,7 @@ from worklist.models import ScheduledProcedureStep, StepStatus
 from worklist.roles import needs
 from worklist.views import record
 from worklist.views.board import SEE
+from worklist.views.looks import DAY
 
 
 @require_safe
@@ -134,7 +135,7 @@ def _sign(request: HttpRequest, action: str, shown: board.Board) -> None:
         "rows": shown.shown,
     }
     patients = board.patients(shown)
-    looks.seen(patients, by=actor(request), label="exams of a day", action=action, details=details)
+    looks.seen(patients, by=actor(request), label=DAY, action=action, details=details)
 
 
 def _in_words(shown: board.Board) -> list[str]:

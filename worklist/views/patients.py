@@ -60,7 +60,7 @@ def search(request: HttpRequest) -> HttpResponse:
     text = _asked(request)
     unknown = "unknown" in request.GET
     found = _found(text, unknown=unknown)
-    looks.at_list(request, found[:_RESULTS], "patients")
+    looks.at_list(request, found[:_RESULTS], looks.FOUND)
     data = {
         "q": text,
         "unknown": unknown,
@@ -223,7 +223,7 @@ def merge_patients(request: HttpRequest, pk: int) -> HttpResponse:
     others = survivors or [each for each in _found(text) if each != patient][:_RESULTS]
     similar = _alike(patient) if other is None and not others else []
     looks.at(request, patient, *([other] if other else []))
-    looks.at_list(request, [*others, *similar], "patients")
+    looks.at_list(request, [*others, *similar], looks.FOUND)
     data = {
         "patient": patient,
         "q": text,

@@ -79,7 +79,7 @@ def _asked_back(
 ) -> HttpResponse:
     """Ask whether it is to be undone though a place was taken meanwhile."""
     steps = [record.step_or_404(former.pk) for former, _version in token.formers]
-    looks.at_list(request, map(record.patient_of, steps), "undo")
+    looks.at_list(request, map(record.patient_of, steps), looks.UNDONE)
     needs_reason = any(each.needs_reason for each in conflicts)
     data = {
         "token": request.POST["undo"],
