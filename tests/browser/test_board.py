@@ -138,7 +138,7 @@ def test_empty_board_says_why_and_what_to_do(open_page: OpenPage, view: str) -> 
     boss = open_page("Administrator", f"/today/?view={view}")
     steps = boss.locator("#empty li a")
     assert steps.evaluate_all("all => all.map(({pathname}) => pathname)") == [
-        *("/setup/hours/", "/setup/scanners/", "/setup/procedures/")
+        *("/setup/hours/", "/setup/scanners/add/", "/setup/procedures/")
     ]
     cast.station("CT1")
     page.reload()
