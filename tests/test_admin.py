@@ -512,8 +512,8 @@ def test_history_says_who_when_from_where_and_what(boss: Client) -> None:
 
 def test_history_of_another_object_is_not_shown(boss: Client) -> None:
     anna, john = patient(), patient("P2", "Smith^John")
-    assert "Smith" not in boss.get(url(Patient, "history", anna.pk)).content.decode()
-    assert "Smith" in boss.get(url(Patient, "history", john.pk)).content.decode()
+    assert "SMITH" not in boss.get(url(Patient, "history", anna.pk)).content.decode()
+    assert "SMITH" in boss.get(url(Patient, "history", john.pk)).content.decode()
 
 
 def test_long_history_has_pages(boss: Client) -> None:

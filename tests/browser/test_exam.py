@@ -56,10 +56,13 @@ def test_pages_have_no_faults(open_page: OpenPage, locale: str) -> None:
     who = patient_of(shown)
     scheduling.set_status(shown, StepStatus.ARRIVED, by=actor, reason="Ward called")
     scheduling.merge(who, merged, by=actor)
-    page = open_page("Supervisor", "/patients/?q=ros", locale=locale)
+    page = open_page("Supervisor", "/patients/", locale=locale)
+    for text in ("ros", "nobody"):
+        page.locator("#id_q").fill(text)
+        page.locator("#id_q").press("Enter")
+        page.wait_for_url("**/patients/?search=*")
+        assert faults_everywhere(page) == []
     for path in (
-        "/patients/?q=ros",
-        "/patients/?q=nobody",
         f"/exams/{shown.pk}/",
         f"/exams/{shown.pk}/status/",
         f"/exams/{shown.pk}/cancel/",
@@ -220,6 +223,9 @@ def test_dialogs_have_no_faults_and_ask_back_where_they_are(open_page: OpenPage)
     dialog.locator("#free").get_by_role("button", name="Next day").click()
     expect(dialog.locator("#free")).to_contain_text("24 Nov 2026")
     dialog.locator("#free").get_by_role("button", name="09:00").click()
+    expect(page.get_by_label("Time")).to_have_value("09:00")
+    expect(page.get_by_label("Time")).to_be_focused()
+    page.keyboard.press("Enter")
     expect(page.get_by_text("is now at 24 Nov 2026 09:00")).to_be_visible()
     expect(dialog).to_be_hidden()
 
@@ -263,6 +269,8 @@ def test_free_times_follow_the_scanner_that_is_chosen(open_page: OpenPage) -> No
     expect(free).to_contain_text("Free on CT 2")
     expect(free.get_by_role("button", name="11:15")).to_have_count(0)
     free.get_by_role("button", name="12:00").click()
+    expect(page.get_by_label("Time")).to_have_value("12:00")
+    page.get_by_role("button", name="Move", exact=True).last.click()
     page.wait_for_url(f"**/exams/{shown.pk}/")
     shown.refresh_from_db()
     assert f"{shown.start_time:%H:%M}" == "12:00"
@@ -279,6 +287,8 @@ def test_move_cancel_and_undo_without_javascript(open_page: OpenPage) -> None:
     page.get_by_role("link", name="Reschedule…").click()
     page.get_by_role("button", name="Next day").click()
     expect(page.locator("#free")).to_contain_text("24 Nov 2026")
+    page.locator("#free").get_by_role("button", name="09:00").click()
+    expect(page.locator("#id_time")).to_have_value("09:00")
     page.fill("#id_day", "2026-11-23")
     page.fill("#id_time", "14:00")
     page.get_by_role("button", name="Move", exact=True).last.click()

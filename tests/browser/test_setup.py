@@ -197,4 +197,4 @@ def test_trail_is_searched_by_a_patients_id_that_stays_out_of_the_address(
     assert "P1" not in page.url
     with page.expect_download() as download:
         page.get_by_role("link", name="Download as CSV").click()
-    assert "Müller^Anna (P1)" in download.value.path().read_text("utf-8")
+    assert "MÜLLER, Anna · P1" in download.value.path().read_text("utf-8")

@@ -10,10 +10,13 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
 from worklist import board, clock
+from worklist.actor import actor
+from worklist.audit import looks
 from worklist.models import StepStatus
 from worklist.roles import needs
 from worklist.scheduling import FINAL, steps
 from worklist.views import frame, rows
+from worklist.views.looks import DAY
 from worklist.views.refresh import answer, filters_of
 from worklist.views.timetable import timetable
 
@@ -61,6 +64,8 @@ def context(request: HttpRequest, filters: board.Filters) -> dict[str, Any]:
     """What the board's templates show."""
     can_book = request.user.has_perm(BOOK)
     shown = board.read(filters, with_gaps=can_book)
+    details = {"day": filters.day.isoformat()}
+    looks.seen_again(board.patients(shown), by=actor(request), label=DAY, details=details)
     made = {
         "board": shown,
         "filters": filters,

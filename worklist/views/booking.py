@@ -23,7 +23,7 @@ from worklist.roles import needs
 from worklist.scheduling import StaleVersion, booking, undo
 from worklist.scheduling.booking import Booking, Visit
 from worklist.scheduling.conflicts import ConflictsFound, when
-from worklist.views import notices, way_back
+from worklist.views import looks, notices, way_back
 from worklist.views.asked import is_number
 from worklist.views.desk import Desk
 
@@ -52,9 +52,11 @@ def exam_new(request: HttpRequest) -> HttpResponse:
 def patients(request: HttpRequest) -> HttpResponse:
     """The options of the patient lookup."""
     query = request.POST.get("patient_query", "")
+    found = lookup.find_patients(query)
+    looks.at_found(request, found)
     context = {
         "query": query.strip(),
-        "found": lookup.find_patients(query),
+        "found": found,
         "is_searched": lookup.is_search(query),
         "who": _form_of(request),
     }
@@ -107,6 +109,7 @@ def parts(request: HttpRequest) -> HttpResponse:
     desk.press()
     if part in ("exam", "when"):
         desk.fill()
+    looks.at_form(request, desk.who)
     return render(request, f"booking/{part}.html", {"desk": desk, "who": desk.who})
 
 
@@ -134,6 +137,7 @@ _OPENED = {
 
 
 def _page(request: HttpRequest, desk: Desk, *, status: int = 200) -> HttpResponse:
+    looks.at_form(request, desk.who)
     context = {"desk": desk, "who": desk.who, "way_back": way_back.of(request)}
     return render(request, "booking/new.html", context, status=status)
 

@@ -13,11 +13,12 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from worklist import board, clock, code128, names, sheets
 from worklist.actor import actor
-from worklist.audit import trail
+from worklist.audit import looks, trail
 from worklist.models import ScheduledProcedureStep, StepStatus
 from worklist.roles import needs
 from worklist.views import record
 from worklist.views.board import LOOK, SEE
+from worklist.views.looks import DAY
 from worklist.views.refresh import filters_of
 
 
@@ -134,7 +135,8 @@ def _sign(request: HttpRequest, action: str, shown: board.Board) -> None:
         "search": filters.q,
         "rows": shown.shown,
     }
-    trail.note(action, by=actor(request), label="exams of a day", details=details)
+    patients = board.patients(shown)
+    looks.seen(patients, by=actor(request), label=DAY, action=action, details=details)
 
 
 def _in_words(shown: board.Board) -> list[str]:

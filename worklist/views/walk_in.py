@@ -30,7 +30,7 @@ from worklist.roles import needs
 from worklist.scheduling import booking, slots, undo, walk_ins
 from worklist.scheduling.booking import EMERGENCY, Booking, PlannedExam, Visit
 from worklist.scheduling.conflicts import Conflict, ConflictsFound
-from worklist.views import notices, way_back
+from worklist.views import looks, notices, way_back
 from worklist.views.asked import number
 from worklist.views.booking import (
     LAST_USED,
@@ -202,11 +202,13 @@ def walk_in(request: HttpRequest) -> HttpResponse:
     wants_save = desk.press() and request.method == "POST"
     part = _PARTS.get(request.GET.get("part", ""))
     if part:
+        looks.at_form(request, desk.who)
         return render(request, part, {"desk": desk, "who": desk.who})
     return _save(request, desk) if wants_save else _page(request, desk)
 
 
 def _page(request: HttpRequest, desk: WalkIn, *, status: int = 200) -> HttpResponse:
+    looks.at_form(request, desk.who)
     context = {"desk": desk, "who": desk.who, "way_back": way_back.of(request)}
     return render(request, "booking/walk_in.html", context, status=status)
 
