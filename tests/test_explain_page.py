@@ -179,6 +179,16 @@ def test_a_button_books_the_exam_on_that_scanner_too(admin: Client, ct1: Station
     assert 'name="undo"' in after.content.decode()
 
 
+def test_what_has_started_is_not_offered_to_be_booked(admin: Client, ct1: Station) -> None:
+    ct1.sees = "OWN"
+    catalogue.save_station(ct1, seen=None, by=actor)
+    shown = step(stations=["CT_2"], ScheduledProcedureStepStatus="STARTED")
+    logged(query())
+    address = f"/explain/?step={shown.pk}&station={ct1.pk}"
+    assert Cause.RULE in admin.get(address).context["told"].causes
+    assert "book:" not in [each.key for each, _ in admin.get(address).context["remedies"]]
+
+
 def test_who_may_not_set_up_scanners_is_offered_no_button(ct1: Station) -> None:
     shown = step(stations=["CT_1"])
     logged(query({"ScheduledStationAETitle": "CT-1"}))

@@ -121,7 +121,7 @@ def _for_title(told: Explanation, verdict: KeyVerdict) -> Iterator[Remedy]:
     for title in _asked(verdict):
         if title in told.caller.titles:
             # Its own, and the exam is on another one.
-            yield Remedy(Kind.BOOK)
+            yield from _booking(told)
         elif not _is_taken(title):
             yield from _if_it_helps(told, Remedy(Kind.TITLE, title), keys.TITLE)
 
@@ -129,7 +129,7 @@ def _for_title(told: Explanation, verdict: KeyVerdict) -> Iterator[Remedy]:
 def _for_rule(told: Explanation) -> Iterator[Remedy]:
     for verdict in told.rules.failing:
         if verdict.kind is RuleKind.TITLE:
-            yield Remedy(Kind.BOOK)
+            yield from _booking(told)
         elif verdict.kind is RuleKind.MODALITY:
             (held,) = verdict.held or ("",)
             pair = f"{told.caller.rules.modality}={held}"
@@ -138,6 +138,11 @@ def _for_rule(told: Explanation) -> Iterator[Remedy]:
             yield from _for_window(told)
         elif told.step.status != StepStatus.CANCELED:
             yield Remedy(Kind.STATUS, told.step.status)
+
+
+def _booking(told: Explanation) -> Iterator[Remedy]:
+    if scheduling.steps.may_move(told.step.status):
+        yield Remedy(Kind.BOOK)
 
 
 def _for_window(told: Explanation) -> Iterator[Remedy]:
