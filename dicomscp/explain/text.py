@@ -40,8 +40,10 @@ def lines(told: Explanation, *, is_for_others: bool = False) -> Iterator[str]:
     for sentence in short.answer(_masked(told) if is_for_others else told):
         yield from wrap(sentence, _WIDTH)
     yield ""
-    for section in words.sections(_masked(told) if is_for_others else told):
-        yield f"{section.number} {section.title:<16} {section.sign}"
+    sections = words.sections(_masked(told) if is_for_others else told)
+    width = max(len(section.title) for section in sections)
+    for section in sections:
+        yield f"{section.number} {section.title:<{width}} {section.sign}"
         for line in section.lines:
             yield from wrap(
                 line.text, _WIDTH, initial_indent=f"    {line.sign} ", subsequent_indent=" " * 6
