@@ -7,6 +7,7 @@ from django.utils.translation import gettext as _
 
 from dicomscp.access import Reason
 from dicomscp.listening import Heard, Who
+from dicomscp.models import Association
 from worklist.models import Station
 
 # As the journal writes it in English: the name of the SOP class.
@@ -15,11 +16,15 @@ _WORKLIST = "Modality Worklist"
 
 def advice(call: Heard, station: Station) -> str:
     """What to do next, or to ask the service engineer for; "" when there is nothing to say."""
-    said = call.association
-    told = _of_title(call, station) or _of_reason(call) or _of_service(call)
-    return told % {
-        "seen": said.calling,
-        "set": station.ae_title,
+    told = _of_title(call, station)
+    if told:
+        return told % {"seen": call.association.calling, "set": station.ae_title}
+    return what_helps(call.association, call.reason) or _of_service(call)
+
+
+def what_helps(said: Association, reason: Reason) -> str:
+    """What to do about a call that was answered for this reason; "" when nothing can be said."""
+    return _of_reason(said, reason) % {
         "called": said.called,
         "ours": settings.AE_TITLE.strip(),
         "port": settings.DICOM_PUBLIC_PORT,
@@ -42,8 +47,7 @@ def _of_title(call: Heard, station: Station) -> str:
     return _("Nobody with this AE title is set up. Is it this scanner?")
 
 
-def _of_reason(call: Heard) -> str:
-    said = call.association
+def _of_reason(said: Association, reason: Reason) -> str:
     has_tls = bool(settings.DICOM_TLS_PORT)
     shown = (
         _("It showed a certificate that is not trusted for it.")
@@ -70,7 +74,7 @@ def _of_reason(call: Heard) -> str:
         Reason.DISTRUSTS_US: _(
             "At the console, the authority of this server's certificate has to be added."
         ),
-    }.get(call.reason, "")
+    }.get(reason, "")
 
 
 def _of_service(call: Heard) -> str:

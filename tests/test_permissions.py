@@ -84,6 +84,12 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "setup-scanner-sheet": (STATIONS,),
     "queries": (QUERIES, PATIENTS),
     "query": (QUERIES, PATIENTS),
+    "query-case": (QUERIES, PATIENTS),
+    "explain": (QUERIES, PATIENTS),
+    "exam-explain": (QUERIES, PATIENTS),
+    "readiness-exam": (SEE,),
+    "readiness-notice": (SEE,),
+    "readiness-lanes": (SEE,),
     "setup-mode": (STATIONS,),
     "setup-scanner-shown": (STATIONS, SEE, PATIENTS),
     "setup-scanner-shown-now": (STATIONS, SEE, PATIENTS),
@@ -194,6 +200,7 @@ def rows() -> dict[str, int]:
     asked = Query.objects.create(at=timezone.now(), keys=0, sent=0, milliseconds=0, identifier=b"")
     return {
         "exams/": step.pk,
+        "readiness/exam/": step.pk,
         "queries/": asked.pk,
         "patients/": anna.pk,
         "setup/scanners/": ct1.pk,

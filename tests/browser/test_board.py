@@ -716,6 +716,7 @@ def test_menu_of_a_row_offers_what_may_be_done_to_it(open_page: OpenPage) -> Non
                 *(["Reschedule…"] if steps.may_move(status) else []),
                 *(["Cancel…"] if steps.may_cancel(status) and role == "Clerk" else []),
                 "Print slip",
+                *(["Why does the scanner not see it?"] if role == "Technologist" else []),
                 "Patient",
             ]
             assert items.all_text_contents() == wanted
