@@ -517,6 +517,8 @@ def test_minute_counts_only_when_someone_is_late(now: Callable[[dt.datetime], No
     now(dt.datetime(2024, 7, 5, 10, 47, 5))
     assert status_of(client, etag) == 200
     assert b"Late 12 min" in client.get("/today/", headers=PART).content
+    now(dt.datetime(2024, 7, 5, 12, 41))
+    assert b"Late 2 h 06" in client.get("/today/", headers=PART).content
 
 
 def change_row(one: ScheduledProcedureStep) -> None:

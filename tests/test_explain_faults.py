@@ -12,6 +12,7 @@ import pytest
 from django.contrib.auth.models import Group
 from django.core.management import call_command
 from django.test import Client
+from django.utils import translation
 from pynetdicom import AE
 from pynetdicom.sop_class import CTImageStorage
 
@@ -107,8 +108,14 @@ def told_first(shown: ScheduledProcedureStep, cause: Cause, *said: str, well: bo
     for number in range(1, 9):
         assert f"\n{number} " in out.getvalue()
     assert "Rossi" not in out.getvalue()
-    page = as_technologist().get(f"/explain/?step={shown.pk}&station={told.caller.station.pk}")  # type: ignore[union-attr]
+    address = f"/explain/?step={shown.pk}&station={told.caller.station.pk}"  # type: ignore[union-attr]
+    german = as_technologist().get(address, headers={"Accept-Language": "de"})
+    with translation.override("de"):
+        assert german.context["short"] == short.answer(told)
+    page = as_technologist().get(address)
     assert page.context["short"] == short.answer(told)
+    assert german.context["short"] != page.context["short"]
+    assert f'data-cause="{cause}"' in german.content.decode()
     assert f'data-cause="{cause}"' in page.content.decode()
 
 

@@ -221,22 +221,6 @@ def test_focus_and_scroll_survive_ten_refreshes(open_page: OpenPage) -> None:
     assert page.evaluate("document.activeElement.textContent") == "PERSON30, P"
 
 
-def test_half_typed_search_survives_ten_refreshes(open_page: OpenPage) -> None:
-    steps = [step("11:00", f"Rossi^P{n}") for n in range(12)]
-    page = open_page("Clerk", "/today/")
-    hurry(page)
-    box = page.get_by_role("searchbox")
-    box.press_sequentially("ros p")
-    box.press("ArrowLeft")
-    expect(page.locator("#board tr[data-v]")).to_have_count(12)
-    for n in range(10):
-        scheduling.cancel(steps[n], by=cast.actor)
-        expect(page.locator("#board tr[data-v]")).to_have_count(11 - n)
-        assert page.evaluate(
-            "(({id, value, selectionStart}) => [id, value, selectionStart])(document.activeElement)"
-        ) == ["q", "ros p", 4]
-
-
 def test_refresh_without_a_change_leaves_the_page_alone(open_page: OpenPage) -> None:
     step()
     page = open_page("Clerk", "/today/")

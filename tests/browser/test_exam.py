@@ -1,4 +1,4 @@
-"""The exam's and the patient's pages in a real browser: two people, keys alone, no script."""
+"""The exam's and the patient's pages in a real browser: keys alone, no script, dialogs."""
 
 from __future__ import annotations
 
@@ -99,39 +99,6 @@ def test_answers_that_ask_back_have_no_faults(open_page: OpenPage) -> None:
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("alert")).to_contain_text("Remove '^'")
     assert faults_everywhere(page) == []
-
-
-# --- two people at once ---------------------------------------------------------------------------
-
-
-def test_second_of_two_people_is_told_with_both_values_and_nothing_is_lost(
-    open_page: OpenPage,
-) -> None:
-    shown = booked(CommentsOnTheScheduledProcedureStep="Lying")
-    first, second = open_page("Clerk"), open_page("Supervisor")
-    for page in (first, second):
-        page.goto(f"/exams/{shown.pk}/edit/")
-    first.get_by_label("Comments for the scanner").fill("Sitting")
-    first.get_by_label("Performing physician").fill("Weber, Eva")
-    first.get_by_role("button", name="Save").click()
-    first.wait_for_url(f"**/exams/{shown.pk}/")
-    second.get_by_label("Comments for the scanner").fill("Standing")
-    second.get_by_label("Ward or place").fill("Ward 3")
-    second.get_by_role("button", name="Save").click()
-    told = second.get_by_role("alert")
-    expect(told).to_contain_text("Ines Clerk changed this exam")
-    expect(told).to_be_focused()
-    row = told.get_by_role("row", name="comments")
-    expect(row.get_by_role("cell")).to_have_text(["Lying", "Sitting", "Standing"])
-    expect(second.get_by_label("Performing physician")).to_have_value("Weber, Eva")
-    expect(second.get_by_label("Ward or place")).to_have_value("Ward 3")
-    second.get_by_role("button", name="Save").click()
-    second.wait_for_url(f"**/exams/{shown.pk}/")
-    shown.refresh_from_db()
-    request = shown.requested_procedure.request
-    request.refresh_from_db()
-    assert (shown.comments, shown.performing_physician) == ("Standing", "Weber^Eva")
-    assert request.patient_location == "Ward 3"
 
 
 # --- by the keyboard ------------------------------------------------------------------------------
