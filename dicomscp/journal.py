@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from django.db import connection, transaction
 
 from dicomscp.models import Association, Ended, Query
+from dicomscp.tally import Tally
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class Journal:
 
     def __init__(self, *, most_entries: int = _MOST_ENTRIES, most_bytes: int = _MOST_BYTES) -> None:
         self.dropped = 0
+        self.tally = Tally()
         self._most_entries, self._most_bytes = most_entries, most_bytes
         self._changed = threading.Condition()
         self._waiting: list[Entry] = []
@@ -85,6 +87,7 @@ class Journal:
         with self._changed:
             if self._thread is None:
                 return
+            self._count(entry)
             is_full = len(self._waiting) >= self._most_entries
             # An end takes the place of nothing: there is one for each row that was taken.
             if (is_full or self._bytes + size > self._most_bytes) and not isinstance(entry, End):
@@ -94,6 +97,17 @@ class Journal:
             self._bytes += size
             self._taken += 1
             self._changed.notify_all()
+
+    def _count(self, entry: Entry) -> None:
+        if isinstance(entry, Association):
+            self.tally.association(entry.reason)
+        elif isinstance(entry, Query):
+            self.tally.query(
+                entry.calling,
+                status=entry.status,
+                matches=entry.matches,
+                milliseconds=entry.milliseconds,
+            )
 
     def flush(self, *, within: float = _STOPS_WITHIN) -> bool:
         """Wait until what was added so far is dealt with; False when it takes longer."""

@@ -15,7 +15,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, Error, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
-from dicomscp import certificates
+from dicomscp import certificates, heartbeat
 from dicomscp.server import PortError, WorklistScp
 from worklist import values
 from worklist.audit import happenings
@@ -75,7 +75,8 @@ class Command(BaseCommand):
             f"database {_database_name()}"
         )
         self.stdout.flush()
-        with happenings.running("runscp", ae_title=ae_title.strip(), port=scp.port):
+        running = happenings.running("runscp", ae_title=ae_title.strip(), port=scp.port)
+        with running, heartbeat.beating(scp):
             stopped.wait()
             # A thread that hangs in a peer's half-sent message must not keep the process.
             last_call = threading.Timer(LAST_CALL, os._exit, (0,))
