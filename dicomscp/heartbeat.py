@@ -81,6 +81,7 @@ class Heart:
                 stopped=Now() if is_last else None,
                 associations=self._scp.open_associations,
                 dropped=self._journal.dropped,
+                unsigned=self._journal.unsigned,
                 counts=self._journal.tally.counts(),
                 certificates=_certificates(),
             )

@@ -208,9 +208,18 @@ def test_a_query_holds_the_very_bytes_and_both_sides() -> None:
 
 @pytest.mark.parametrize(
     ("status", "expected"),
-    [(0x0000, 0), (0xFF00, 0), (0xFE00, 0), (0xA700, 4), (0xA900, 4), (0xC001, 4)],
+    [
+        (0x0000, 0),
+        (0xFF00, 0),
+        (0xFE00, 0),
+        (0x0124, 4),
+        (0xA700, 4),
+        (0xA900, 4),
+        (0xC001, 4),
+        (None, 4),
+    ],
 )
-def test_outcome_of_a_query_follows_its_status(status: int, expected: int) -> None:
+def test_outcome_of_a_query_follows_its_status(status: int | None, expected: int) -> None:
     asked = happenings.query(
         calling="CT1",
         called="WORKLIST",

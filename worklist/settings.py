@@ -254,6 +254,8 @@ AUDIT_SYSLOG_PORT: int = env.int("AUDIT_SYSLOG_PORT", default=6514)
 AUDIT_SYSLOG_CA: str = env.str("AUDIT_SYSLOG_CA", default="")
 AUDIT_SYSLOG_CERT: str = env.str("AUDIT_SYSLOG_CERT", default="")
 AUDIT_SYSLOG_KEY: str = env.str("AUDIT_SYSLOG_KEY", default="")
+# Whether each query of a scanner is an event of the trail (PS3.15 A.5.3.10), for good.
+AUDIT_QUERIES: bool = env.bool("AUDIT_QUERIES", default=True)
 # Days for which the journal of associations and queries is kept (`manage.py purge`).
 JOURNAL_DAYS: int = env.int("JOURNAL_DAYS", default=30)
 
