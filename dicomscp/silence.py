@@ -46,8 +46,8 @@ class Asked:
 def silent(stations: Sequence[Station]) -> dict[int, Asked]:
     """Of each of these stations, by its id, when it asked and whether it is silent now.
 
-    Four statements at most, however many stations there are. One that is not in use, or may not ask, is
-    never silent.
+    Four statements at most, however many stations there are. One that is not in use, or may not
+    ask, is never silent.
     """
     if not stations:
         return {}

@@ -79,6 +79,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "setup-scanner-certificate": (STATIONS,),
     "queries": (QUERIES, PATIENTS),
     "query": (QUERIES, PATIENTS),
+    "status": (QUERIES,),
     "setup-mode": (STATIONS,),
     "setup-scanner-shown": (STATIONS, SEE, PATIENTS),
     "setup-scanner-shown-now": (STATIONS, SEE, PATIENTS),
