@@ -94,7 +94,7 @@ def read() -> Health:
         missing_migrations=database.missing_migrations(),
         processes=tuple(processes),
         disk=_disk(),
-        certificates=tuple(_certificates(processes)),
+        certificates=tuple(certificates_of(processes)),
         audit=delivery.backlog(collector) if settings.AUDIT_SYSLOG_HOST else None,
         set_up_mode=access.set_up_mode(),
         stations=tuple((station, asked[station.pk]) for station in stations),
@@ -111,7 +111,7 @@ def _disk() -> Disk:
     return Disk(usage.used + usage.free, usage.used)
 
 
-def _certificates(processes: Sequence[Process]) -> list[Certificate]:
+def certificates_of(processes: Sequence[Process]) -> list[Certificate]:
     """Those that the DICOM server reads, which may be another machine; else, those of here."""
     alive = [process for process in processes if process.is_alive]
     if not alive:

@@ -247,7 +247,7 @@ _WHETHER = ("AUDIT_SYSLOG_HOST", "DICOM_TLS_CA", "DICOM_TLS_CERT", "DICOM_TLS_KE
 
 
 def support(health: Health) -> str:
-    """All of it as plain text in English; no secrets, no patients, no addresses."""
+    """All of it as plain text in English, without secrets and patients."""
     with override("en"):
         return "\n".join(_support(health)) + "\n"
 

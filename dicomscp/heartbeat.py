@@ -155,14 +155,23 @@ def processes() -> list[Process]:
     """
     rows = Heartbeat.objects.annotate(now=Now()).order_by("-at", "pk")[:_MOST]
     found = [Process(row, row.now) for row in rows]
-    told = [process for process in found if process.is_alive]
+    told: list[Process] = []
+    for process in found:
+        # One that was killed and has started again is there twice for a while.
+        is_first = all(_seat(process) != _seat(other) for other in told)
+        if process.is_alive and is_first:
+            told.append(process)
     taken = {_place(process) for process in told}
     for process in found:
-        has_died = process.row.stopped is None and process.age < _TOLD
+        has_died = process.row.stopped is None and STALE < process.age < _TOLD
         if has_died and _place(process) not in taken:
             taken.add(_place(process))
             told.append(process)
     return told or found[:1]
+
+
+def _seat(process: Process) -> tuple[str, int]:
+    return process.row.host, process.row.port
 
 
 def _place(process: Process) -> tuple[str, int]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from django.urls import path
 
-from dicomscp.views import connection, data_set, health, mode, queries, shown
+from dicomscp.views import connection, data_set, health, metrics, mode, queries, shown
 
 urlpatterns = [
     path("exams/<int:pk>/dicom/", data_set.data_set, name="exam-dicom"),
     path("exams/<int:pk>/dicom.wl", data_set.worklist_file, name="exam-dicom-wl"),
     path("exams/<int:pk>/dicom.json", data_set.json_file, name="exam-dicom-json"),
+    path("metrics", metrics.told),
     path("status/", health.status, name="status"),
     path("queries/", queries.queries, name="queries"),
     path("queries/<int:pk>/", queries.query, name="query"),

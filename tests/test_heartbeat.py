@@ -150,6 +150,14 @@ def test_one_that_died_is_told_until_another_has_taken_its_port() -> None:
     assert [process.row.host for process in processes()] == ["long ago"]
 
 
+def test_one_that_was_started_again_is_told_once() -> None:
+    now = timezone.now()
+    beat(at=now - EVERY, pid=7)
+    beat(at=now, pid=8)
+    beat(at=now, pid=9, host="scp2")
+    assert sorted(process.row.pid for process in processes()) == [8, 9]
+
+
 def test_old_rows_are_forgotten() -> None:
     now = timezone.now()
     beat(at=now - dt.timedelta(days=31))

@@ -108,7 +108,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "audit-csv": (AUDIT,),
 }
 # Open to who is signed out.
-OPEN = frozenset({"sign-in", "language", "healthz", "readyz", "wall"})
+OPEN = frozenset({"sign-in", "language", "healthz", "readyz", "metrics", "wall"})
 # The administration has rights of its own, row by row; tests/test_admin.py holds them.
 ELSEWHERE = ("admin/", "static/")
 SIGNED_OUT = "signed out"

@@ -7,6 +7,7 @@ import os
 import secrets
 import tempfile
 from contextlib import suppress
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -260,6 +261,13 @@ AUDIT_SYSLOG_KEY: str = env.str("AUDIT_SYSLOG_KEY", default="")
 AUDIT_QUERIES: bool = env.bool("AUDIT_QUERIES", default=True)
 # Days for which the journal of associations and queries is kept (`manage.py purge`).
 JOURNAL_DAYS: int = env.int("JOURNAL_DAYS", default=30)
+
+# --- metrics --------------------------------------------------------------------------------------
+
+# Addresses and networks that may read /metrics without signing in, if not by way of a proxy.
+METRICS_ALLOW = [
+    ip_network(each) for each in env.list("METRICS_ALLOW", default=["127.0.0.1", "::1"])
+]
 
 # --- patients -------------------------------------------------------------------------------------
 
