@@ -66,7 +66,7 @@ def test_a_server_says_that_it_runs_and_how(scp: WorklistScp) -> None:
         with heartbeat.beating(scp, every=SOON):
             row = until(Heartbeat.objects.first)
             assert (row.ae_title, row.port, row.tls_port) == ("WORKLIST", scp.port, None)
-            assert (row.associations, row.dropped, row.stopped) == (1, 0, None)
+            assert (row.associations, row.dropped, row.stopped) == (1, JOURNAL.dropped, None)
             assert row.host
             assert row.version
             until(lambda: Heartbeat.objects.filter(at__gt=row.at).exists())
