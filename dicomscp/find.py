@@ -7,14 +7,14 @@ number of matches. No pynetdicom, no Identifier.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import closing
 from itertools import islice
 from typing import Any
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, Subquery
 
 from dicomscp import matching
 from dicomscp import scope as scopes
@@ -101,6 +101,53 @@ def rows(
     if limit is not None and len(found) > limit:
         raise TooManyMatches(limit, None if undecided else queryset.count())
     return reading.with_relations(found)
+
+
+def items(
+    steps: Collection[int], *, conditions: Sequence[Condition] = (), returns: Sequence[Return] = ()
+) -> tuple[Item, ...]:
+    """These steps, with what the conditions look at and what is returned, in the answers' order.
+
+    Whether they meet the conditions is for the caller to ask.
+    """
+    queryset = ScheduledProcedureStep.objects.filter(pk__in=steps).order_by(
+        "start_date", "start_time", "id"
+    )
+    reading = _Reading(conditions, returns)
+    return reading.with_relations(list(reading.steps(queryset, enough=max(1, len(steps)))))
+
+
+def past_limits(questions: Sequence[tuple[Sequence[Condition], int]]) -> tuple[bool, ...]:
+    """Of each question, conditions and a limit, whether more steps meet them; one statement.
+
+    Only where SQL alone does not decide, and there may be too many, a question costs one more.
+    """
+    if not questions:
+        return ()
+    steps = ScheduledProcedureStep.objects.order_by()
+    found: dict[str, Subquery] = {}
+    for number, (conditions, limit) in enumerate(questions):
+        where = Q()
+        for condition in conditions:
+            where &= _narrow(condition)
+        found[f"past_{number}"] = Subquery(steps.filter(where).values("pk")[limit : limit + 1])
+    # One row to hang them on; without any step there is none, and nothing is past a limit.
+    row: dict[str, Any] = steps.annotate(**found).values(*found).first() or {}
+    return tuple(
+        row.get(f"past_{number}") is not None and _is_past(conditions, limit)
+        for number, (conditions, limit) in enumerate(questions)
+    )
+
+
+def _is_past(conditions: Sequence[Condition], limit: int) -> bool:
+    """Whether more than so many steps meet the conditions, of which SQL has found too many."""
+    if not _undecided_of(conditions):
+        return True
+    try:
+        rows(QueryPlan(tuple(conditions), ()), limit=limit)
+    except TooManyMatches:
+        return True
+    return False
 
 
 # --- SQL ------------------------------------------------------------------------------------------
@@ -386,15 +433,10 @@ def _returned(returns: Sequence[Return]) -> Iterator[Attribute]:
 
 
 def _named(condition: Condition) -> Iterator[Attribute]:
+    yield from condition.attributes
     if isinstance(condition, AnyItem):
-        yield condition.attribute
         for inner in condition.conditions:
             yield from _named(inner)
-    elif isinstance(condition, Interval):
-        yield condition.date
-        yield condition.time
-    else:
-        yield condition.attribute
 
 
 def _values(attribute: Attribute, stored: Any) -> tuple[values.Value, ...]:

@@ -87,7 +87,7 @@ def read() -> Health:
     since = timezone.now() - DAY
     processes = heartbeat.processes()
     stations = list(Station.objects.filter(is_active=True).order_by("name", "ae_title"))
-    asked = silence.silent(stations)
+    asked = silence.of(stations)
     collector = f"{settings.AUDIT_SYSLOG_HOST}:{settings.AUDIT_SYSLOG_PORT}"
     return Health(
         database=database.read(),

@@ -30,8 +30,19 @@ class Item:
     step: int | None = None
 
 
+class _OfOne:
+    """A condition on one attribute."""
+
+    attribute: Attribute
+
+    @property
+    def attributes(self) -> tuple[Attribute, ...]:
+        """What of a row, or of its item, the condition looks at."""
+        return (self.attribute,)
+
+
 @dataclass(frozen=True)
-class OneOf:
+class OneOf(_OfOne):
     """Single value matching (C.2.2.2.1), a list of UID (C.2.2.2.2), or several values as OR."""
 
     attribute: Attribute
@@ -46,7 +57,7 @@ class OneOf:
 
 
 @dataclass(frozen=True)
-class Like:
+class Like(_OfOne):
     """Wildcard matching (C.2.2.2.4): one of these patterns, in which "*" and "?" are wildcards."""
 
     attribute: Attribute
@@ -65,7 +76,7 @@ class Like:
 
 
 @dataclass(frozen=True)
-class NameLike:
+class NameLike(_OfOne):
     """A person name, compared in its folded form (C.2.2.2.1.1), with or without wildcards.
 
     `groups` has one pattern that any component group may match, or one a group, "" for any.
@@ -93,7 +104,7 @@ class NameLike:
 
 
 @dataclass(frozen=True)
-class NumberIs:
+class NumberIs(_OfOne):
     """A DS, compared as a number (CP-2305)."""
 
     attribute: Attribute
@@ -116,7 +127,7 @@ def _is_number(text: str, number: Decimal) -> bool:
 
 
 @dataclass(frozen=True)
-class Between:
+class Between(_OfOne):
     """Range matching (C.2.2.2.5) of a date or a time, ends included; None is open."""
 
     attribute: Attribute
@@ -144,6 +155,11 @@ class Interval:
     low: dt.datetime | None
     high: dt.datetime | None
 
+    @property
+    def attributes(self) -> tuple[Attribute, ...]:
+        """What of a row, or of its item, the condition looks at."""
+        return (self.date, self.time)
+
     def matches(self, item: Item) -> bool:
         return any(
             (self.low is None or self.low <= moment) and (self.high is None or moment <= self.high)
@@ -158,7 +174,7 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class AnyItem:
+class AnyItem(_OfOne):
     """Sequence matching (C.2.2.2.6): one item of the sequence meets all the conditions together."""
 
     attribute: Attribute
@@ -177,7 +193,7 @@ class AnyItem:
 
 
 @dataclass(frozen=True)
-class Unknown:
+class Unknown(_OfOne):
     """No value is held, of what stands in rows of its own. No key asks for that: a rule does."""
 
     attribute: Attribute
@@ -203,6 +219,11 @@ class Either:
     @property
     def attribute(self) -> Attribute:
         return self.conditions[0].attribute
+
+    @property
+    def attributes(self) -> tuple[Attribute, ...]:
+        """What of a row, or of its item, the condition looks at."""
+        return (self.attribute,)
 
     def matches(self, item: Item) -> bool:
         return any(condition.matches(item) for condition in self.conditions)

@@ -136,7 +136,7 @@ def _of_stations() -> Iterator[Metric]:
         labels=["station"],
     )
     stations = list(Station.objects.filter(is_active=True).order_by("ae_title"))
-    found = silence.silent(stations)
+    found = silence.of(stations)
     for station in stations:
         name, of_it = [station.ae_title], found[station.pk]
         if of_it.ago is not None:

@@ -55,7 +55,7 @@ class QueryPlan:
 
 def make(elements: tuple[Element, ...]) -> QueryPlan:
     """The plan of a request's elements. Raises Refusal for a malformed key."""
-    terms = _terms(elements, character_set.DEFAULT)
+    terms = terms_of(elements, character_set.DEFAULT)
     planner = _Planner()
     conditions, returns = planner.level(elements, attributes.BY_TAG, terms, path=())
     return QueryPlan(conditions, returns, tuple(planner.unsupported), terms)
@@ -77,7 +77,8 @@ def _whole(table: tuple[Attribute, ...] | list[Attribute], *, asked: bool) -> tu
     )
 
 
-def _terms(elements: tuple[Element, ...], inherited: CharacterSet) -> CharacterSet:
+def terms_of(elements: tuple[Element, ...], inherited: CharacterSet) -> CharacterSet:
+    """The Specific Character Set of these elements, which an item has of its own or inherits."""
     for element in elements:
         if element.tag == SPECIFIC_CHARACTER_SET:
             return character_set.read(element.value)
@@ -115,7 +116,7 @@ class _Planner:
                 conditions.extend(inner)
                 returns.append(returned)
             else:
-                texts[attribute] = _text(attribute, element, terms)
+                texts[attribute] = text_of(attribute, element, terms)
                 returns.append(Return(attribute))
         conditions.extend(_leaf_conditions(texts))
         return tuple(conditions), tuple(returns)
@@ -137,7 +138,7 @@ class _Planner:
             return (), Return(attribute, items=_whole(attribute.items, asked=False))
         item = items[0]
         conditions, returns = self.level(
-            item, attribute.item_by_tag, _terms(item, terms), path=(*path, element.tag)
+            item, attribute.item_by_tag, terms_of(item, terms), path=(*path, element.tag)
         )
         condition = (AnyItem(attribute, conditions),) if conditions else ()
         return condition, Return(attribute, items=returns)
@@ -160,7 +161,7 @@ def _leaf_conditions(texts: dict[Attribute, str]) -> list[Condition]:
     return conditions
 
 
-def _text(attribute: Attribute, element: Element, terms: CharacterSet) -> str:
+def text_of(attribute: Attribute, element: Element, terms: CharacterSet) -> str:
     """The key's text. Raises Refusal when its bytes cannot be read."""
     if element.is_sequence:
         raise matching.malformed(attribute, "a sequence where a value belongs")

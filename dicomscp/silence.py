@@ -8,19 +8,25 @@ from __future__ import annotations
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
-from dicomscp.models import Query
+from dicomscp import recent
 from worklist import clock
-from worklist.models import Station, StationTitle
+from worklist.models import Station
 from worklist.scheduling import slots
 from worklist.scheduling.slots import Span
 
-TIMES = 3
+_TIMES = 3
+# One that asks every ten seconds is not silent after half a minute, whatever is usual.
+_SHORTEST = dt.timedelta(minutes=5)
+# Of one that has not asked often enough to tell what is usual.
+_UNKNOWN = dt.timedelta(minutes=30)
 # Of each AE title, so many of its last queries tell what is usual.
 _SAMPLE = 100
 # What a console asks within a minute is one asking: many send several queries for one list.
@@ -29,8 +35,6 @@ _AT_ONCE = dt.timedelta(minutes=1)
 _FEWEST = 5
 # How far back opening hours are looked at; who is silent for longer is so anyway.
 _BACK = dt.timedelta(days=14)
-# Parts that both databases take in one statement.
-_MOST_PARTS = 400
 
 
 @dataclass(frozen=True)
@@ -42,17 +46,29 @@ class Asked:
     usual: dt.timedelta | None = None
     is_silent: bool = False
 
+    @property
+    def words(self) -> str:
+        """As it stands beside the station's name."""
+        if self.ago is None:
+            return _("has never asked for its list")
+        told = {"when": _ago(self.ago)}
+        if self.is_silent:
+            return _("last asked %(when)s") % told
+        return _("asked for its list %(when)s") % told
 
-def silent(stations: Sequence[Station]) -> dict[int, Asked]:
+
+def of(stations: Sequence[Station]) -> dict[int, Asked]:
     """Of each of these stations, by its id, when it asked and whether it is silent now.
 
-    Four statements at most, however many stations there are. One that is not in use, or may not
-    ask, is never silent.
+    Four statements at most. One that is not in use, may not ask or has never asked is not silent.
     """
     if not stations:
         return {}
     now = clock.now()
-    asked = _asked(stations)
+    asked = {
+        pk: [timezone.localtime(at).replace(tzinfo=None) for at in times[-_SAMPLE:]]
+        for pk, times in recent.times(stations, _SAMPLE).items()
+    }
     since = min((times[0] for times in asked.values()), default=now)
     first = max(since, now - _BACK).date()
     days = slots.days(stations, first, now.date(), known=())
@@ -63,7 +79,7 @@ def silent(stations: Sequence[Station]) -> dict[int, Asked]:
     for station in stations:
         judged = judge(asked.get(station.pk, ()), spans[station.pk], now)
         if not (station.is_active and station.is_allowed):
-            judged = Asked(judged.last, judged.ago, judged.usual)
+            judged = replace(judged, is_silent=False)
         found[station.pk] = judged
     return found
 
@@ -76,15 +92,16 @@ def judge(times: Sequence[dt.datetime], spans: Iterable[Span], now: dt.datetime)
     if not times:
         return Asked()
     last = times[-1]
-    ago = max(now - last, dt.timedelta())
     opens = list(_joined(spans))
     usual = _usual(times, opens)
-    is_silent = (
-        usual is not None
-        and any(span.start <= now < span.end for span in opens)
-        and _within(opens, last, now) >= TIMES * usual
+    longest = _UNKNOWN if usual is None else max(_SHORTEST, _TIMES * usual)
+    is_open = any(span.start <= now < span.end for span in opens)
+    return Asked(
+        timezone.make_aware(last),
+        max(now - last, dt.timedelta()),
+        usual,
+        is_silent=is_open and _within(opens, last, now) >= longest,
     )
-    return Asked(timezone.make_aware(last), ago, usual, is_silent)
 
 
 def _usual(times: Sequence[dt.datetime], opens: Sequence[Span]) -> dt.timedelta | None:
@@ -125,32 +142,15 @@ def _within(opens: Sequence[Span], start: dt.datetime, end: dt.datetime) -> dt.t
     return sum((part for part in parts if part > dt.timedelta()), dt.timedelta())
 
 
-# --- read -----------------------------------------------------------------------------------------
-
-
-def _asked(stations: Sequence[Station]) -> dict[int, list[dt.datetime]]:
-    """When each of these stations asked, the oldest first; of those that did."""
-    by_title = {station.ae_title: station.pk for station in stations}
-    further = StationTitle.objects.filter(station__in=stations)
-    by_title = dict(further.values_list("ae_title", "station")) | by_title
-    found: dict[int, list[dt.datetime]] = defaultdict(list)
-    for title, at in _last_queries(list(by_title)):
-        found[by_title[title]].append(timezone.localtime(at).replace(tzinfo=None))
-    for pk, times in found.items():
-        found[pk] = sorted(times)[-_SAMPLE:]
-    return found
-
-
-def _last_queries(titles: Sequence[str]) -> Iterator[tuple[str, dt.datetime]]:
-    """The last queries of each title: an index has each title's at its end."""
-    table = Query._meta.db_table
-    for start in range(0, len(titles), _MOST_PARTS):
-        part = titles[start : start + _MOST_PARTS]
-        # A limit for each is more than the ORM can say. What is put in here are names of our own.
-        one = (
-            f"SELECT * FROM (SELECT id, calling, at FROM {table} WHERE calling = %s"
-            f" ORDER BY at DESC LIMIT {_SAMPLE}) AS"
-        )
-        sql = " UNION ALL ".join(f"{one} t{number}" for number in range(len(part)))
-        for query in Query.objects.raw(sql, part):
-            yield query.calling, query.at
+def _ago(span: dt.timedelta) -> str:
+    """How long ago something was, in the largest unit that says enough."""
+    minutes = span // dt.timedelta(minutes=1)
+    if minutes < 1:
+        return _("just now")
+    if minutes < 60:
+        return ngettext("%(n)d min ago", "%(n)d min ago", minutes) % {"n": minutes}
+    hours = minutes // 60
+    if hours < 48:
+        return ngettext("%(n)d h ago", "%(n)d h ago", hours) % {"n": hours}
+    days = hours // 24
+    return ngettext("%(n)d day ago", "%(n)d days ago", days) % {"n": days}

@@ -90,6 +90,10 @@ class Place:
     said: dict[Level, Values]
     keys: dict[Level, Any] = field(default_factory=dict)
     adopts_issuer: bool = False
+    # Of a patient who was merged away: what it says of the patient is about the survivor.
+    is_merged: bool = False
+    # The status that the record says, when the step has moved on since.
+    outrun: str = ""
 
     @property
     def study_uid(self) -> str:

@@ -5,11 +5,11 @@ What they are to hold is decided elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
-from django.db import connection, models
+from django.db import connection, models, transaction
 
 from dicomscp import wl_files
 from dicomscp.wl_places import (
@@ -21,7 +21,6 @@ from dicomscp.wl_places import (
     PatientKey,
     Place,
 )
-from worklist import scheduling
 from worklist.audit import trail
 from worklist.models import (
     Code,
@@ -45,6 +44,8 @@ class Rows:
     objects: dict[Level, dict[Any, Any]] = field(
         default_factory=lambda: {level: {} for level in LEVELS}
     )
+    # Whose a merged patient's orders are.
+    survivors: dict[PatientKey, PatientKey] = field(default_factory=dict)
     codes: dict[wl_files.Code, Code] = field(default_factory=dict)
     stations: dict[str, Station] = field(default_factory=dict)
     new: dict[Level, list[Any]] = field(default_factory=dict)
@@ -67,77 +68,122 @@ def wait_for_others() -> None:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
 
 
-def survivors(places: Sequence[Place], *, holds: bool) -> dict[PatientKey, PatientKey]:
-    """Where the keys of patients who were merged into another lead to.
-
-    With `holds` nobody merges the patients of these records until the transaction ends.
-    """
-    named = Patient.objects.filter(
-        patient_id__in={place.said[Patient]["patient_id"] for place in places}
-    ).order_by("pk")
-    if holds:
-        named = named.select_for_update(no_key=True)
-    return {
-        (patient.patient_id, patient.issuer): (into.patient_id, into.issuer)
-        for patient in named
-        if patient.merged_into_id
-        for into in (scheduling.resolve(patient, for_booking=holds),)
-    }
-
-
 def look_up(
-    places: Sequence[Place],
-    *,
-    key_of: Callable[[PatientKey], PatientKey],
-    merged: Mapping[PatientKey, PatientKey],
+    places: Sequence[Place], *, key_of: Callable[[PatientKey], PatientKey], lock: bool
 ) -> Rows:
     """The stored rows that these records name, each kind by one query.
 
-    `key_of` answers the key under which the run knows a patient; `merged` is what `survivors` says.
+    `key_of` answers the key under which the run knows a patient. With `lock` the rows are read as
+    they stand and are ours until the transaction ends. Stations come first, then patients, as when
+    booking; then steps, procedures and requests, as when amending; each in the order of their keys.
+    So nobody waits for us who has what we wait for.
     """
     rows = Rows()
     uids = {place.study_uid for place in places}
-    ids = {place.said[Patient]["patient_id"] for place in places}
-    ids |= {patient_id for patient_id, _issuer in merged.values()}
-    patients = rows.objects[Patient]
-
-    def keep_request(request: ImagingServiceRequest) -> ImagingServiceRequest:
-        """One object a row, however many ways lead to it."""
-        patient = key_of((request.patient.patient_id, request.patient.issuer))
-        request.patient = patients.setdefault(patient, request.patient)
-        return rows.requests.setdefault(request.pk, request)
-
-    for patient in Patient.objects.filter(patient_id__in=ids, merged_into=None):
-        patients[key_of((patient.patient_id, patient.issuer))] = patient
-    for procedure in RequestedProcedure.objects.filter(study_instance_uid__in=uids).select_related(
-        "request__patient", "request__institution_code", "code", "reason_code"
-    ):
-        procedure.request = keep_request(procedure.request)
-        rows.objects[RequestedProcedure][procedure.study_instance_uid] = procedure
+    titles = {title for place in places for title in place.said[ScheduledProcedureStep][STATIONS]}
+    stations = Station.objects.filter(ae_title__in=titles).order_by("pk")
+    # Their keys stay as they are: new steps may name them meanwhile.
+    rows.stations = {
+        station.ae_title: station
+        for station in (stations.select_for_update(no_key=True) if lock else stations)
+    }
+    patients = _look_up_patients(places, uids, lock=lock)
+    for patient in patients.values():
+        survivor = patient
+        while survivor.merged_into_id:
+            survivor = patients[survivor.merged_into_id]
+        key = key_of((survivor.patient_id, survivor.issuer))
+        if survivor is patient:
+            rows.objects[Patient][key] = patient
+        else:
+            rows.survivors[patient.patient_id, patient.issuer] = key
+    steps = list(
+        _held(
+            ScheduledProcedureStep.objects.filter(requested_procedure__study_instance_uid__in=uids),
+            lock=lock,
+        )
+    )
+    procedures = list(
+        _held(
+            RequestedProcedure.objects.filter(study_instance_uid__in=uids).select_related(
+                "code", "reason_code"
+            ),
+            lock=lock,
+        )
+    )
     accessions = {
         place.said[ImagingServiceRequest].get("accession_number", "") for place in places
     } - {""}
-    for request in ImagingServiceRequest.objects.filter(
-        accession_number__in=accessions,
-        patient__patient_id__in=ids,
-    ).select_related("patient", "institution_code"):
-        keep_request(request)
-    _look_up_steps(rows, uids)
+    for request in _held(
+        ImagingServiceRequest.objects.filter(
+            models.Q(pk__in={procedure.request_id for procedure in procedures})
+            | models.Q(accession_number__in=accessions, patient__in=patients)
+        ).select_related("institution_code"),
+        lock=lock,
+    ):
+        request.patient = patients[request.patient_id]
+        rows.requests[request.pk] = request
+    for procedure in procedures:
+        procedure.request = rows.requests[procedure.request_id]
+        rows.objects[RequestedProcedure][procedure.study_instance_uid] = procedure
+    _place_steps(rows, steps)
     _look_up_codes(rows, places)
-    titles = {title for place in places for title in place.said[ScheduledProcedureStep][STATIONS]}
-    rows.stations = {
-        station.ae_title: station for station in Station.objects.filter(ae_title__in=titles)
-    }
     return rows
 
 
-def _look_up_steps(rows: Rows, uids: Iterable[str]) -> None:
+_Model = TypeVar("_Model", bound=models.Model)
+
+
+def _held(rows: models.QuerySet[_Model], *, lock: bool) -> models.QuerySet[_Model]:
+    rows = rows.order_by("pk")
+    return rows.select_for_update(of=("self",)) if lock else rows
+
+
+def _look_up_patients(
+    places: Sequence[Place], uids: Collection[str], *, lock: bool
+) -> dict[int, Patient]:
+    """The patients that are named or have these studies, and those they were merged into, by key.
+
+    Who they are is read before they are locked. When a merge comes between, they are given back,
+    since whoever is locked later must have a later key, and all are locked anew.
+    """
+    while True:
+        keys = _patient_keys(places, uids)
+        held = _held(Patient.objects.filter(pk__in=keys), lock=lock)
+        if not lock:
+            return held.in_bulk()
+        before = transaction.savepoint()
+        patients = held.in_bulk()
+        if _patient_keys(places, uids) <= keys:
+            return patients
+        transaction.savepoint_rollback(before)
+
+
+def _patient_keys(places: Sequence[Place], uids: Collection[str]) -> set[int]:
+    named = Patient.objects.filter(
+        patient_id__in={place.said[Patient]["patient_id"] for place in places}
+    )
+    studied = RequestedProcedure.objects.filter(study_instance_uid__in=uids)
+    keys: set[int] = set()
+    newest: set[Any] = {
+        *named.values_list("pk", flat=True),
+        *studied.values_list("request__patient", flat=True),
+    }
+    while newest:
+        keys |= newest
+        merged = Patient.objects.filter(pk__in=newest).exclude(merged_into=None)
+        newest = set(merged.values_list("merged_into", flat=True)) - keys
+    return keys
+
+
+def _place_steps(rows: Rows, steps: Iterable[ScheduledProcedureStep]) -> None:
+    """Put steps under their procedures, and read their lists."""
     procedures = rows.objects[RequestedProcedure]
-    keys: dict[int, Any] = {}
     by_pk = {procedure.pk: uid for uid, procedure in procedures.items()}
     if not by_pk:
         return
-    for step in ScheduledProcedureStep.objects.filter(requested_procedure__in=by_pk):
+    keys: dict[int, Any] = {}
+    for step in steps:
         uid = by_pk[step.requested_procedure_id]
         step.requested_procedure = procedures[uid]
         keys[step.pk] = (uid, step.step_id)

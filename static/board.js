@@ -17,16 +17,17 @@
 
   const show = () => {
     const url = new URL(location.href);
-    for (const name of ["q", "day", "station", "status"]) {
+    for (const name of ["day", "station", "status"]) {
       const field = form.elements[name];
       const value = field.value.trim();
       if (value && value !== field.dataset.usual) url.searchParams.set(name, value);
       else url.searchParams.delete(name);
     }
-    history.replaceState(history.state, "", url);
+    // For "back" and for a reload of this tab; it is sent to nobody.
+    history.replaceState({ search: search.value }, "", url);
     for (const link of document.querySelectorAll("a[data-keeps]")) {
       const target = new URL(link.href);
-      for (const name of ["q", "station", "status"]) {
+      for (const name of ["station", "status"]) {
         const value = url.searchParams.get(name);
         if (value) target.searchParams.set(name, value);
         else target.searchParams.delete(name);
@@ -57,9 +58,31 @@
     typing = setTimeout(show, 200);
   });
   search.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape" || !search.value || !lost.hidden) return;
+    if (event.key === "ArrowDown") {
+      links()[0]?.focus();
+    } else if (event.key === "Escape" && !search.value) {
+      search.blur();
+    } else if (event.key === "Escape" && lost.hidden) {
+      clear();
+    } else {
+      return;
+    }
     event.preventDefault();
-    clear();
+  });
+  // A list for paper or a spreadsheet is of what is searched for, too.
+  search.form.addEventListener("submit", (event) => {
+    if (event.submitter?.hasAttribute("formaction")) return;
+    event.preventDefault();
+    show();
+  });
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[data-searched]");
+    if (!link || !search.value.trim() || event.defaultPrevented) return;
+    event.preventDefault();
+    const { action } = search.form;
+    search.form.action = link.href;
+    search.form.submit();
+    search.form.action = action;
   });
   const clear = () => {
     search.value = "";
@@ -136,7 +159,7 @@
 
   const PLACE = "board-place";
 
-  // Numbers of rows and a place on the page: nothing of any patient.
+  // It is taken away when one is back; what was searched for leaves this tab for nowhere else.
   document.addEventListener("click", (event) => {
     const row = event.target.closest("#row-menu a, #row-menu button") ? opener?.closest(ROWS) : event.target.closest(ROWS);
     if (row && event.target.closest("a, button")) keep(row);
@@ -144,11 +167,21 @@
   const keep = (row) => {
     const rows = [...board.querySelectorAll(ROWS)];
     const after = rows[rows.indexOf(row) + 1];
-    sessionStorage.setItem(PLACE, JSON.stringify({ at: here(), rows: [row.id, after?.id], top: scrollY }));
+    sessionStorage.setItem(PLACE, JSON.stringify({ at: here(), rows: [row.id, after?.id], top: scrollY, search: search.value }));
   };
-  const restore = () => {
+  const shown = () => new Promise((resolve) => {
+    board.addEventListener("board:shown", resolve, { once: true });
+    show();
+  });
+  const restore = async () => {
     const place = JSON.parse(sessionStorage.getItem(PLACE) || "{}");
-    if (place.at !== here()) return;
+    const isBack = place.at === here();
+    const searched = (isBack ? place.search : history.state?.search) || "";
+    if (searched && !search.value) {
+      search.value = searched;
+      await shown();
+    }
+    if (!isBack) return;
     sessionStorage.removeItem(PLACE);
     scrollTo(0, place.top);
     // Where the exam has left the list, the next one takes its place.

@@ -6,11 +6,12 @@
   // --- comboboxes: arrows, Enter and Escape over options that the server has rendered -------------
 
   const parts = (box) => [box.querySelector("input"), box.querySelector("[role=listbox]")];
-  const options = (list) => [...list.querySelectorAll("[role=option]")];
+  // One that is disabled says that there is none.
+  const options = (list) => [...list.querySelectorAll("[role=option]:not([aria-disabled])")];
 
   const open = (box) => {
     const [input, list] = parts(box);
-    const some = options(list).length > 0;
+    const some = list.querySelector("[role=option]") !== null;
     list.hidden = !some;
     input.setAttribute("aria-expanded", String(some));
   };
@@ -62,7 +63,7 @@
     event.stopPropagation();
   });
   document.addEventListener("click", (event) => {
-    const chosen = event.target.closest("[data-combobox] [role=option]");
+    const chosen = event.target.closest("[data-combobox] [role=option]:not([aria-disabled])");
     for (const box of document.querySelectorAll("[data-combobox]")) {
       if (box.contains(event.target) && !chosen) continue;
       close(box);
@@ -106,6 +107,12 @@
       (wanted ?? document.querySelector("#id_exam_query"))?.focus();
       document.getElementById("exam")?.dispatchEvent(new CustomEvent("recheck"));
     }
+  });
+
+  // Somebody unknown is an emergency, until one says otherwise.
+  document.addEventListener("change", (event) => {
+    const pressed = document.getElementById(event.target.dataset?.presses ?? "");
+    if (pressed && event.target.checked) pressed.checked = true;
   });
 
   // --- how much room a text has left ------------------------------------------------------------------

@@ -3,6 +3,18 @@
 "use strict";
 
 (() => {
+  // A free time fills the form, as its button does without this file.
+  document.addEventListener("click", (event) => {
+    const chosen = event.target.closest("#move [name=slot]");
+    if (!chosen) return;
+    event.preventDefault();
+    const [day, time] = chosen.value.split("T");
+    document.getElementById("id_day").value = day;
+    const field = document.getElementById("id_time");
+    field.value = time;
+    field.focus();
+  });
+
   const dialog = document.getElementById("exam-dialog");
   const body = document.getElementById("dialog-body");
   if (!dialog) return;

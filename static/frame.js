@@ -27,6 +27,7 @@
     for (const menu of document.querySelectorAll("details[data-menu][open]")) {
       menu.open = false;
       menu.querySelector("summary").focus();
+      event.preventDefault();
     }
   });
   for (const show of document.querySelectorAll("[data-show-password], [data-print]")) show.hidden = false;
@@ -119,7 +120,7 @@
 
   // A link, button or field with data-key answers to that single key, unless one is typing.
   document.addEventListener("keydown", (event) => {
-    if (body.dataset.keys !== "on" || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.defaultPrevented || body.dataset.keys !== "on" || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.target.closest("input, select, textarea, [contenteditable], dialog[open]")) return;
     if (document.querySelector("dialog[open]")) return;
     const wanted = [...document.querySelectorAll("[data-key]")].find(

@@ -49,6 +49,10 @@
     }, seconds * 1000);
   };
 
+  // Whom one searches for is told beside the address, which ends in histories and logs.
+  const search = document.getElementById("q");
+  const question = () => `${location.search} ${search ? search.value.trim() : ""}`;
+
   // Out of reach is answered like out of order.
   const reach = (...request) => fetch(...request).catch(() => new Response("", { status: 503 }));
 
@@ -59,7 +63,7 @@
       return;
     }
     following = null;
-    running = { ...how, search: location.search };
+    running = { ...how, question: question() };
     await htmx.ajax("GET", location.pathname + location.search, {
       source: board, target: board, swap: "innerMorph", fetch: reach,
     });
@@ -69,7 +73,7 @@
 
   // An answer that comes when the page must not move, or to what is no longer asked, is dropped.
   const isUnwelcome = () =>
-    running.search !== location.search || (running.isWanted ? isHeld() : rests());
+    running.question !== question() || (running.isWanted ? isHeld() : rests());
   const drop = (event) => {
     event.preventDefault();
     // Read to its end all the same, or it keeps the connection.
@@ -82,6 +86,7 @@
     if (ctx.sourceElement !== board) return;
     // Only a request that says so itself gets to see a 304.
     if (board.dataset.etag) ctx.request.headers["If-None-Match"] = board.dataset.etag;
+    if (search?.value.trim()) ctx.request.headers["X-Search"] = encodeURIComponent(search.value.trim());
     if (running.isBackground) ctx.request.headers["X-Background"] = "1";
   });
 
@@ -174,7 +179,7 @@
   let before = new Map();
   let known = emergencies();
   let focused = null;
-  let address = location.href;
+  let shown = question();
 
   document.addEventListener("htmx:before:swap", (event) => {
     const { ctx } = event.detail;
@@ -194,14 +199,15 @@
     if (focused && !board.contains(document.activeElement)) {
       document.getElementById(focused[0])?.querySelectorAll("a, button")[focused[1]]?.focus({ preventScroll: true });
     }
-    const isSame = address === location.href;
-    address = location.href;
+    const isSame = shown === question();
+    shown = question();
     if (isSame) {
       const added = [...board.querySelectorAll("[data-emergency]")].find((each) => !known.has(each.dataset.emergency));
       if (added) window.say(added.textContent);
       if (!reduced.matches) glow();
     }
     for (const each of emergencies()) known.add(each);
+    board.dispatchEvent(new Event("board:shown"));
   });
 
   const glow = () => {

@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from tests.cast import actor, book, patient, station
+from tests.test_roles import signed_in
 from worklist import scheduling
 from worklist.audit import trail
 from worklist.audit.codes import AUDIT_TRAIL
@@ -176,4 +177,89 @@ def test_download_holds_what_the_search_finds_and_is_an_event(auditor: Client) -
 
 @pytest.mark.parametrize("query", ["patient=x", "before=x", "step=999999", "action=nothing"])
 def test_address_that_somebody_has_typed_breaks_nothing(auditor: Client, query: str) -> None:
-    assert auditor.get(f"/audit/?{query}").status_code in (200, 422)
+    assert auditor.get("/audit/?{query}").status_code in (200, 422)
+
+
+# --- who saw whom ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "data"),
+    [
+        ("get", "/exams/{exam}/", {}),
+        ("get", "/exams/{exam}/edit/", {}),
+        ("post", "/exams/{exam}/edit/", {"versions": "0-0-0"}),
+        ("get", "/exams/{exam}/move/", {}),
+        ("post", "/exams/{exam}/move/", {"day": "2026-11-25", "time": "11:00", "version": "7"}),
+        ("get", "/exams/{exam}/cancel/", {}),
+        ("post", "/exams/{exam}/cancel/", {"why": "Equipment", "version": "7"}),
+        ("get", "/exams/{exam}/status/", {}),
+        ("post", "/exams/{exam}/status/", {"status": "ARRIVED", "version": "7"}),
+        ("get", "/exams/{exam}/slip/", {}),
+        ("get", "/exams/{exam}/dicom/", {}),
+        ("get", "/patients/{anna}/", {}),
+        ("get", "/patients/{anna}/edit/", {}),
+        ("post", "/patients/{anna}/edit/", {"family": "X", "patient_id": "P1", "version": "77"}),
+        ("get", "/patients/{anna}/merge/", {}),
+        ("get", "/patients/{other}/merge/", {"with": "{anna}"}),
+        ("post", "/patients/{other}/merge/", {"q": "müller"}),
+        ("post", "/patients/", {"q": "müller"}),
+        ("post", "/exams/new/patients/", {"patient_query": "müller"}),
+        ("post", "/walk-in/", {"patient_query": "müller", "act": "find-patient"}),
+        ("get", "/walk-in/", {"patient": "{anna}"}),
+        ("get", "/exams/new/", {"patient": "{anna}"}),
+        (
+            "post",
+            "/exams/new/slots/?part=twins",
+            {"new": "1", "family": "Müller", "given": "Anna", "born": "9.9.48", "sex": "F"},
+        ),
+        ("get", "/today/", {"day": "2024-07-05"}),
+        ("post", "/today/?day=2026-11-25", {"q": "müller"}),
+        (
+            "get",
+            "/move/",
+            {"station": "{ct1}", "day": "2024-07-05", "after": "08:00", "minutes": 5},
+        ),
+        ("get", "/print/day/", {"day": "2024-07-05"}),
+        ("get", "/export/exams.csv", {"day": "2024-07-05"}),
+    ],
+)
+def test_who_saw_a_patient_is_found_by_the_patient(
+    auditor: Client, method: str, path: str, data: dict[str, Any] | None
+) -> None:
+    ct1 = station()
+    anna = patient(birth_date=dt.date(1948, 9, 9), sex="F")
+    other = patient("P2", "Smith^John")
+    seen = book(anna, stations=[ct1])
+    keys = {"exam": seen.pk, "anna": anna.pk, "other": other.pk, "ct1": ct1.pk}
+    supervisor = signed_in("Supervisor")
+    asked = {name: str(value).format(**keys) for name, value in data.items()} if data else None
+    AuditEvent.objects.all().delete()
+    response = getattr(supervisor, method)(path.format(**keys), asked)
+    if response.status_code == 302:
+        response = supervisor.get(response["Location"])
+    assert response.status_code in (200, 409, 422)
+    found = [e for e in search(auditor, patient=anna.pk) if e.actor == "supervisor"]
+    assert [event.action for event in found] in (["view"], ["print"], ["export"])
+    if found[0].model != "worklist.scheduledprocedurestep":
+        assert "MÜLLER, Anna · P1" in auditor.get("/audit/?who=supervisor").content.decode()
+    assert not [e for e in search(auditor, patient=10 * anna.pk + 1) if e.actor == "supervisor"]
+
+
+def test_board_that_refreshes_is_signed_once_for_each_patient() -> None:
+    book(patient(), stations=[station()])
+    clerk = signed_in("Clerk")
+
+    def shown() -> list[list[int]]:
+        clerk.get("/today/?day=2024-07-05")
+        clerk.get("/today/?day=2024-07-05&view=times")
+        events = AuditEvent.objects.filter(action="view").order_by("pk")
+        return [event.after["patients"] for event in events]
+
+    (first,) = shown()
+    john = patient("P2", "Smith^John")
+    book(john, stations=[station()])
+    assert shown() == [first, [john.pk]]
+    # Ten minutes later it is a look of its own.
+    AuditEvent.objects.update(at=timezone.now() - dt.timedelta(minutes=11))
+    assert shown() == [first, [john.pk], [*first, john.pk]]

@@ -26,7 +26,7 @@ def test_creation_holds_the_whole_row() -> None:
     event = last()
     assert (event.action, event.actor, event.address) == ("create", "ines", "10.0.0.7")
     assert (event.model, event.object_id) == ("worklist.patient", str(anna.pk))
-    assert event.object_label == "Müller^Anna (P1)"
+    assert event.object_label == "MÜLLER, Anna · P1"
     assert event.before == {}
     assert event.after["name"] == "Müller^Anna"
     assert "name_folded" not in event.after

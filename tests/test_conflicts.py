@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -245,9 +246,22 @@ def test_error_stands_whatever_is_accepted() -> None:
         settle(asked, accepted={found.fingerprint}, reason="Because")
 
 
-def test_nothing_blocks_an_emergency() -> None:
+def test_warnings_give_way_to_an_emergency_and_are_signed() -> None:
+    booked("11:00", "11:30")
+    trail.save(ClosedDay(day=MONDAY), by=actor)
+    urgent = proposal(is_emergency=True)
+    assert settle(urgent) == "closed, overlap"
+    assert all(each.gives_way and not each.needs_reason for each in conflicts.find([urgent]))
+    with pytest.raises(ConflictsFound):
+        settle(replace(urgent, is_moved=True))
+    assert settle(replace(urgent, is_moved=True, may_override=True)) == "closed, overlap"
+
+
+def test_errors_block_an_emergency_too() -> None:
     booked("11:00", "11:30", on="MR1")
-    assert settle(proposal(station=station("MR1"), is_emergency=True)) == ""
+    with pytest.raises(ConflictsFound) as raised:
+        settle(proposal(station=station("MR1"), is_emergency=True))
+    assert [each.code for each in raised.value.conflicts] == ["modality"]
 
 
 def test_number_of_statements_does_not_grow(django_assert_max_num_queries: Any) -> None:

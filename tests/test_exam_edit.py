@@ -156,7 +156,7 @@ def test_exam_that_has_started_keeps_procedure_scanner_and_minutes(
     scheduling.set_status(shown, StepStatus.STARTED, by=actor)
     page = Page(clerk, shown)
     assert "plan-minutes" not in page.values
-    assert "The exam has started" in page.text
+    assert "This exam has started" in page.text
     assert page.save(plan__minutes=40) == 302
     assert before.save(plan__minutes=40) == 409
     shown.refresh_from_db()

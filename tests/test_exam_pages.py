@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import html
 import re
 from typing import Any
 
@@ -10,7 +11,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from tests.cast import MONDAY, NOW, actor, booked, patient, station, step
+from tests.cast import MONDAY, NOW, actor, book, booked, patient, station, step
 from tests.test_roles import signed_in
 from worklist import clock, scheduling
 from worklist.audit import trail
@@ -87,7 +88,15 @@ def test_exam_page_shows_the_patient_the_exams_and_the_history_in_words(clerk: C
     ):
         assert text in page, text
     assert last().action == "view"
-    assert last().object_label == "Rossi^Paolo (P1008)"
+    assert last().object_label == "ROSSI, Paolo · P1008"
+
+
+def test_exam_page_leads_back_to_its_row_on_the_board(clerk: Client) -> None:
+    shown = booked("10:00", "10:30")
+    page = clerk.get(f"/exams/{shown.pk}/").content.decode()
+    found = re.search(r'<a data-key="Escape" href="(/today/[^"#]+)#([^"]+)"', page)
+    assert found
+    assert f'id="{found[2]}"' in clerk.get(found[1]).content.decode()
 
 
 def test_reasons_of_ours_are_told_in_the_language_of_the_screen(clerk: Client) -> None:
@@ -103,7 +112,6 @@ def test_reasons_of_ours_are_told_in_the_language_of_the_screen(clerk: Client) -
 def test_pages_ask_a_fixed_number_of_statements(clerk: Client, path: str) -> None:
     shown = booked("10:00", "10:30", PatientID="P1")
     anna = shown.requested_procedure.request.patient
-    address = f"/{path}/{shown.pk if path == 'exams' else anna.pk}/"
 
     def statements() -> int:
         with CaptureQueriesContext(connection) as queries:
@@ -115,12 +123,25 @@ def test_pages_ask_a_fixed_number_of_statements(clerk: Client, path: str) -> Non
     scheduling.reschedule(shown, dt.datetime(2026, 11, 23, 12), by=actor)
     anna.weight = "70"
     scheduling.save_patient(anna, by=actor)
+    gone = patient("M", "Meier^Otto")
+    moved = book(gone, stations=[station()])
+    merge = scheduling.merge(anna, gone, by=actor)
+    anna.refresh_from_db()
+    address = f"/exams/{moved.pk}/" if path == "exams" else f"/patients/{anna.pk}/"
     few = statements()
+    for _again in range(3):
+        scheduling.unmerge(merge, by=actor)
+        merge = scheduling.merge(merge.survivor, merge.merged, by=actor)
+    anna.refresh_from_db()
     for minute in range(20):
         booked("12:00", "12:30", PatientID="P1")
+        gone = patient(f"M{minute}", "Meier^Otto")
+        book(gone, stations=[station()])
+        scheduling.merge(anna, gone, by=actor)
+        anna.refresh_from_db()
         scheduling.reschedule(shown, dt.datetime(2026, 11, 23, 11, minute), by=actor)
         patient(f"S{minute}", "Müller^Anna")
-    assert statements() == few == 13
+    assert (statements(), few) == (few, {"exams": 14, "patients": 15}[path])
 
 
 # --- status ---------------------------------------------------------------------------------------
@@ -222,15 +243,39 @@ def test_enter_moves_and_never_keeps_or_takes_a_free_time(clerk: Client) -> None
     assert "name=" not in first[1]
 
 
-def test_free_time_is_one_button(clerk: Client) -> None:
+def test_free_time_fills_the_form_and_moves_nothing_yet(clerk: Client) -> None:
     shown = booked("10:00", "10:30")
     booked("11:00", "12:00")
     page = clerk.get(f"/exams/{shown.pk}/move/").content.decode()
     slots = re.findall(r'name="slot" value="([^"]+)"', page)
     assert slots[0] == "2026-11-23T12:00"
-    assert move(clerk, shown.pk, slot=slots[0]).status_code == 302
+    page = move(clerk, shown.pk, slot=slots[0], reason="Typed").content.decode()
+    assert re.search(r'type="text" name="time" value="12:00"[^>]* autofocus', page)
+    assert 'value="Typed"' in page
     shown.refresh_from_db()
-    assert f"{shown.start_time:%H:%M}" == "12:00"
+    assert f"{shown.start_time:%H:%M}" == "10:00"
+
+
+def test_time_is_typed_in_24_hours_and_what_stays_is_told(clerk: Client) -> None:
+    shown = booked("10:00", "10:30")
+    here = {"station": shown.stations.get().pk, "day": "2026-11-23", "version": 1}
+    same = clerk.post(f"/exams/{shown.pk}/move/", {**here, "time": "10.00"})
+    assert notice(clerk, same) == "Nothing was changed."
+    assert clerk.post(f"/exams/{shown.pk}/move/", {**here, "time": "1430"}).status_code == 302
+    shown.refresh_from_db()
+    assert f"{shown.start_time:%H:%M}" == "14:30"
+
+
+@pytest.mark.parametrize("status", ["STARTED", "COMPLETED", "CANCELED"])
+def test_exam_that_has_started_is_not_moved(clerk: Client, status: str) -> None:
+    shown = booked("10:00", "10:30", ScheduledProcedureStepStatus=status)
+    assert f"/exams/{shown.pk}/move/" not in clerk.get(f"/exams/{shown.pk}/").content.decode()
+    assert "cannot be moved any more" in clerk.get(f"/exams/{shown.pk}/move/").content.decode()
+    assert move(clerk, shown.pk).status_code == 422
+    shown.refresh_from_db()
+    assert f"{shown.start_time:%H:%M}" == "10:00"
+    page = clerk.get(f"/exams/{shown.pk}/edit/").content.decode()
+    assert "The scanner and the images keep what they were sent." in page
 
 
 def test_looking_for_free_times_moves_nothing(clerk: Client) -> None:
@@ -306,6 +351,27 @@ def test_undo_is_done_once_and_not_over_what_changed_since(clerk: Client) -> Non
     scheduling.set_status(shown, StepStatus.ARRIVED, by=OTTO)
     changed = clerk.post("/undo/", {"undo": token, "next": "/patients/"})
     assert "This is not undone. otto changed this exam" in notice(clerk, changed)
+
+
+def test_undo_of_a_cancellation_asks_when_the_place_is_taken(clerk: Client) -> None:
+    shown = booked("11:00", "11:30", PatientName="Rossi^Paolo")
+    data = {"why": "Equipment", "version": 1, "next": "/patients/"}
+    done = clerk.post(f"/exams/{shown.pk}/cancel/", data)
+    token = undo_of(clerk.get(done["Location"]).content.decode())
+    booked("11:00", "11:30", PatientID="B")
+    sent: dict[str, Any] = {"undo": token, "next": "/patients/"}
+    asked = clerk.post("/undo/", sent)
+    page = asked.content.decode()
+    assert asked.status_code == 422
+    assert "ROSSI, Paolo" in page
+    assert "overlaps" in page
+    sent["accept"] = re.findall(r'name="accept" value="([^"]+)"', page)
+    again = clerk.post("/undo/", {**sent, "anyway": "1"})
+    assert "Say why it is undone all the same." in again.content.decode()
+    done = clerk.post("/undo/", {**sent, "anyway": "1", "reason": "Two scanners"})
+    assert notice(clerk, done) == "Undone."
+    shown.refresh_from_db()
+    assert shown.status == "SCHEDULED"
 
 
 # --- several at once ------------------------------------------------------------------------------
@@ -503,14 +569,33 @@ def test_form_that_asks_back_stays_with_the_version_that_the_person_saw(
 # --- patients -------------------------------------------------------------------------------------
 
 
+def searched(client: Client, text: str, path: str = "/patients/") -> str:
+    found = client.post(path, {"q": text})
+    assert text not in found["Location"]
+    page = client.get(found["Location"])
+    assert page["Cache-Control"] == "no-store"
+    # Nobody else's address leads to it.
+    assert 'value="' + text not in Client().get(found["Location"]).content.decode()
+    return page.content.decode()
+
+
+@pytest.mark.parametrize("born", ["9.9.48", "9 Sep 1948", "1948-09-09"])
+def test_patients_are_found_by_their_date_of_birth(clerk: Client, born: str) -> None:
+    patient("P1", "Rossi^Paolo", birth_date=dt.date(1948, 9, 9))
+    patient("P2", "Meier^Anna")
+    page = searched(clerk, born)
+    assert "ROSSI" in page
+    assert "MEIER" not in page
+
+
 def test_patients_are_found_and_the_look_is_signed(clerk: Client) -> None:
     patient("P1", "Łukasiewicz^Jan")
     patient("P2", "Meier^Anna")
-    page = clerk.get("/patients/?q=lukas").content.decode()
+    page = searched(clerk, "lukas")
     assert "ŁUKASIEWICZ" in page
     assert "MEIER" not in page
     assert last().action == "view"
-    assert "Nobody is found" in clerk.get("/patients/?q=nobody").content.decode()
+    assert "Nobody is found" in searched(clerk, "nobody")
 
 
 def test_unknown_patients_are_listed(clerk: Client) -> None:
@@ -617,7 +702,7 @@ def test_patient_form_that_is_wrong_stays_with_the_version_that_the_person_saw(
 def test_merge_takes_the_survivors_id_typed_and_is_taken_back(supervisor: Client) -> None:
     anna, other = patient("P1"), patient("P2", "Mueller^Anna")
     booked("10:00", "10:30", PatientID="P2")
-    assert "MUELLER" in supervisor.get(f"/patients/{anna.pk}/merge/?q=mueller").content.decode()
+    assert "MUELLER" in searched(supervisor, "mueller", f"/patients/{anna.pk}/merge/")
     page = supervisor.get(f"/patients/{anna.pk}/merge/?with={other.pk}").content.decode()
     assert "MUELLER, Anna" in page
     data = {
@@ -630,13 +715,78 @@ def test_merge_takes_the_survivors_id_typed_and_is_taken_back(supervisor: Client
     assert supervisor.post(f"/patients/{anna.pk}/merge/", data).status_code == 422
     done = supervisor.post(f"/patients/{anna.pk}/merge/", {**data, "confirm": "P1"})
     assert done["Location"] == f"/patients/{anna.pk}/"
+    assert f'<a href="/patients/{anna.pk}/unmerge/">Undo…</a>' in notice(supervisor, done)
     assert "Merged from" in supervisor.get(f"/patients/{anna.pk}/").content.decode()
     assert "was merged into" in supervisor.get(f"/patients/{other.pk}/").content.decode()
     merge = PatientMerge.objects.get()
+    page = supervisor.get(f"/patients/{anna.pk}/").content.decode()
+    assert "MUELLER, Anna · P2 was merged into this patient" in page
+    assert (
+        "Merged into MÜLLER, Anna · P1" in supervisor.get(f"/patients/{other.pk}/").content.decode()
+    )
+    exam = merge.survivor.requests.get().procedures.get().steps.get()
+    page = supervisor.get(f"/exams/{exam.pk}/").content.decode()
+    assert "patient: MUELLER, Anna · P2 → MÜLLER, Anna · P1" in page
     back = supervisor.post(f"/patients/{anna.pk}/unmerge/", {"merge": merge.pk})
     assert back.status_code == 302
     other.refresh_from_db()
     assert other.merged_into is None
+    page = supervisor.get(f"/patients/{anna.pk}/").content.decode()
+    assert "A merge into this patient was taken back" in page
+
+
+def test_merge_with_who_was_merged_a_moment_ago_leads_to_the_survivor(supervisor: Client) -> None:
+    anna, other, third = patient("P1"), patient("P2"), patient("P3")
+    scheduling.merge(third, other, by=OTTO)
+    page = supervisor.get(f"/patients/{anna.pk}/merge/?with={other.pk}")
+    assert page.status_code == 409
+    text = html.unescape(page.content.decode())
+    assert "MÜLLER, Anna · P2 was merged into MÜLLER, Anna · P3: choose that one." in text
+    assert f'href="?with={third.pk}"' in text
+    page = supervisor.get(f"/patients/{third.pk}/merge/?with={other.pk}")
+    assert "was merged into this patient already" in page.content.decode()
+
+
+def test_clerk_is_told_who_can_identify_an_unknown_patient(clerk: Client) -> None:
+    who = patient("U1", "UNKNOWN^MALE^23NOV1042", is_unknown=True)
+    for path in (f"/patients/{who.pk}/", "/patients/?unknown=1"):
+        assert "Administrator, Supervisor" in clerk.get(path).content.decode()
+        assert "Administrator, Supervisor" not in signed_in("Supervisor").get(path).content.decode()
+        User.objects.filter(username="supervisor").delete()
+
+
+def test_history_hides_none_of_many_changes(clerk: Client) -> None:
+    anna = patient(sex="M")
+    columns = [
+        *("weight", "size", "state", "history", "smoking_status", "mother_birth_name"),
+        *("responsible_person", "ethnic_group", "occupation", "address", "comments"),
+    ]
+    for column in columns:
+        setattr(anna, column, "NO" if column == "smoking_status" else "1")
+    anna.special_needs, anna.allergies, anna.sex, anna.name = "2", "3", "F", "Meier^Anna"
+    scheduling.save_patient(anna, by=actor)
+    page = clerk.get(f"/patients/{anna.pk}/").content.decode()
+    assert "<summary>and 3 more</summary>" in page
+    assert "special needs: – → 2" in page
+
+
+def test_merge_page_shows_and_marks_every_column_that_differs(supervisor: Client) -> None:
+    known: dict[str, Any] = {
+        "pregnancy_status": 3,
+        "special_needs": "Wheelchair",
+        "weight": "61",
+        "sex": "F",
+    }
+    anna, other = patient("P1", sex="M"), patient("P2", birth_date=dt.date(1990, 1, 1), **known)
+    page = supervisor.get(f"/patients/{anna.pk}/merge/?with={other.pk}").content.decode()
+    marked = re.findall(r"<dt>([^<]+)</dt><dd><mark>.*?</span>([^<]+)</mark>", page)
+    assert marked == [
+        *(("Date of birth", "–"), ("Sex", "Male"), ("Patient ID", "P1"), ("Weight (kg)", "–")),
+        *(("Pregnancy", "–"), ("Special needs", "–")),
+        *(("Date of birth", "1 Jan 1990"), ("Sex", "Female"), ("Patient ID", "P2")),
+        *(("Weight (kg)", "61"), ("Pregnancy", "Definitely pregnant")),
+        ("Special needs", "Wheelchair"),
+    ]
 
 
 def test_merge_of_two_who_were_both_changed_tells_of_both(supervisor: Client) -> None:
@@ -675,3 +825,84 @@ def test_clerks_do_not_merge_and_auditors_see_no_patient(clerk: Client) -> None:
         assert auditor.get(path).status_code == 403
     assert Patient.objects.count() == 2
     assert dt.date(2026, 11, 23) == MONDAY
+
+
+# --- what nobody has touched ----------------------------------------------------------------------
+
+
+def sent_back(page: str) -> dict[str, str]:
+    """The fields of the page's form as a browser sends them, with its own line ends."""
+    fields = dict(
+        re.findall(r'<input type="(?:text|hidden|date)" name="([^"]+)" value="([^"]*)"', page)
+    )
+    for name, text in re.findall(r'<textarea name="([^"]+)"[^>]*>\n?(.*?)</textarea>', page, re.S):
+        fields[name] = text.replace("\n", "\r\n")
+    for name, options in re.findall(r'<select name="([^"]+)"[^>]*>(.*?)</select>', page, re.S):
+        fields[name] = "".join(re.findall(r'value="([^"]*)" selected', options))
+    return {name: html.unescape(text) for name, text in fields.items() if "csrf" not in name}
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        {"name": "^Cher"},
+        {"name": "=山田^太郎"},
+        {"name": "Müller^Anna^^^"},
+        {"birth_date": dt.date(1880, 1, 1)},
+        {"patient_id": "A*1"},
+        {"allergies": "Latex\\Iodine"},
+    ],
+)
+def test_stored_patient_whom_nobody_touched_is_saved_without_a_change(
+    clerk: Client, stored: dict[str, Any]
+) -> None:
+    anna = patient(**stored)
+    before = trail.snapshot(anna)
+    data = sent_back(clerk.get(f"/patients/{anna.pk}/edit/").content.decode())
+    assert data["version"] == "1"
+    assert clerk.post(f"/patients/{anna.pk}/edit/", data).status_code == 302
+    anna.refresh_from_db()
+    assert (trail.snapshot(anna), anna.version) == (before, 1)
+    assert clerk.post(f"/patients/{anna.pk}/edit/", {**data, "weight": "70"}).status_code == 302
+    anna.refresh_from_db()
+    assert trail.snapshot(anna) == {**before, "weight": "70"}
+
+
+@pytest.mark.parametrize("sign", ["*", "?"])
+def test_wildcard_in_a_new_patient_id_is_told(clerk: Client, sign: str) -> None:
+    response = clerk.post(f"/patients/{patient().pk}/edit/", {**PATIENT, "patient_id": f"P{sign}"})
+    assert response.status_code == 422
+    assert "which scanners read as a wildcard" in response.content.decode()
+
+
+def test_imported_exam_that_nobody_touched_is_saved_without_a_change(clerk: Client) -> None:
+    shown = booked(
+        "10:00",
+        "10:30",
+        CommentsOnTheScheduledProcedureStep="one\ntwo",
+        ScheduledPerformingPhysicianName=f"{'F' * 40}^{'G' * 23}",
+        RequestedProcedurePriority="LOW",
+    )
+    data = sent_back(clerk.get(f"/exams/{shown.pk}/edit/").content.decode())
+    assert data["step-comments"] == "one\r\ntwo"
+    assert clerk.post(f"/exams/{shown.pk}/edit/", data).status_code == 302
+    assert not AuditEvent.objects.filter(action="change").exists()
+    # Somebody else's line is taken over by who has not touched the text.
+    shown.comments = "one\ntwo\nthree"
+    scheduling.save_step(shown, by=OTTO)
+    data |= {"order-admission_id": "ADM7"}
+    response = clerk.post(f"/exams/{shown.pk}/edit/", data)
+    assert response.status_code == 409
+    assert sent_back(response.content.decode())["step-comments"] == "one\r\ntwo\r\nthree"
+
+
+def test_urgency_is_offered_as_when_booking(clerk: Client) -> None:
+    def offered(priority: str) -> list[str]:
+        shown = booked("10:00", "10:30", RequestedProcedurePriority=priority)
+        page = clerk.get(f"/exams/{shown.pk}/edit/").content.decode()
+        (options,) = re.findall(r'<select name="procedure-priority".*?</select>', page, re.S)
+        return re.findall(r">([^<>\s]+)</option>", options)
+
+    assert offered("STAT") == ["Routine", "Urgent", "Emergency"]
+    assert offered("LOW") == ["Low", "Routine", "Urgent", "Emergency"]
+    assert offered("") == ["–", "Routine", "Urgent", "Emergency"]

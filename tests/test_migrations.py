@@ -21,6 +21,7 @@ from worklist.models import (
 pytestmark = pytest.mark.django_db
 
 exam_search = import_module("worklist.migrations.0013_fill_exam_search")
+respelling = import_module("worklist.migrations.0022_respell_search_words")
 names = import_module("worklist.migrations.0009_fold_names_by_character")
 
 
@@ -73,4 +74,28 @@ def test_exams_from_before_get_the_words_that_they_are_searched_by(
     assert set(steps) == {f"kopf {number}" for number in range(5)}
     with CaptureQueriesContext(connection) as statements:
         exam_search.fill(apps, editor)
+    assert not [one for one in statements if one["sql"].startswith("UPDATE")]
+
+
+@pytest.mark.parametrize("batch", [2, 50])
+def test_rows_from_before_are_searched_by_both_spellings(
+    monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    monkeypatch.setattr(respelling, "_BATCH", batch)
+    for number in range(3):
+        cast.step(
+            PatientName="Müller^Anna",
+            PatientID=f"P{number}",
+            RequestedProcedureDescription="CT Schädel",
+        )
+    Patient.objects.update(search="")
+    RequestedProcedure.objects.update(search="ct schadel")
+    editor = SimpleNamespace(connection=connection)
+    respelling.respell(apps, editor)
+    words = Patient.objects.values_list("search", flat=True)
+    assert set(words) == {f"p{number} muller anna mueller" for number in range(3)}
+    procedures = RequestedProcedure.objects.values_list("search", flat=True)
+    assert set(procedures) == {"ct schadel schaedel"}
+    with CaptureQueriesContext(connection) as statements:
+        respelling.respell(apps, editor)
     assert not [one for one in statements if one["sql"].startswith("UPDATE")]

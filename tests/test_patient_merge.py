@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import datetime as dt
+import threading
+import time
 from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
-from django.db import models
+from django.db import connection, models, transaction
 
 from tests.cast import actor, book, new_step, patient
+from tests.test_roles import signed_in
 from worklist import scheduling
 from worklist.audit import trail
 from worklist.audit.models import AuditEvent
@@ -175,3 +179,89 @@ def test_unknown_patient_leaves_no_second_name() -> None:
     anna.refresh_from_db()
     assert (anna.other_ids, anna.other_names) == ("", "")
     assert of(step).patient == anna
+
+
+def test_what_is_unknown_of_the_survivor_is_filled_in_and_given_back_exactly() -> None:
+    anna = patient("P1", sex="", comments="Deaf")
+    born = dt.date(1990, 1, 1)
+    known: dict[str, Any] = {
+        "sex": "F",
+        "birth_date": born,
+        "weight": "61",
+        "telephone_numbers": "123\\456",
+    }
+    other = patient("P2", special_needs="Wheelchair", pregnancy_status=3, comments="Shy", **known)
+    before = snapshots(anna, other)
+    done = scheduling.merge(anna, other, by=actor)
+    anna.refresh_from_db()
+    assert {name: getattr(anna, name) for name in known} == known
+    assert (anna.special_needs, anna.pregnancy_status) == ("Wheelchair", 3)
+    # What was known of the survivor stands.
+    assert anna.comments == "Deaf"
+    scheduling.unmerge(done, by=actor)
+    assert snapshots(anna, other) == before
+
+
+@pytest.mark.parametrize(
+    ("mine", "others", "stands"), [(1, 3, 3), (3, 1, 3), (4, 1, 1), (None, 4, 4), (2, None, 2)]
+)
+def test_of_two_answers_on_pregnancy_the_one_that_asks_for_care_stands(
+    mine: int | None, others: int | None, stands: int
+) -> None:
+    anna = patient("P1", pregnancy_status=mine, special_needs="Wheelchair")
+    other = patient("P2", pregnancy_status=others, special_needs="Interpreter")
+    done = scheduling.merge(anna, other, by=actor)
+    anna.refresh_from_db()
+    assert anna.pregnancy_status == stands
+    assert anna.special_needs == "Wheelchair; Interpreter"
+    anna.weight = "62"
+    patients.amend(anna, version=anna.version, by=actor)
+    scheduling.unmerge(done, by=actor)
+    anna.refresh_from_db()
+    assert (anna.pregnancy_status, anna.special_needs, anna.weight) == (mine, "Wheelchair", "62")
+
+
+def test_special_needs_that_do_not_fit_together_are_told() -> None:
+    anna, other = patient("P1", special_needs="A" * 40), patient("P2", special_needs="B" * 40)
+    with pytest.raises(ValidationError, match="shorten one of them first"):
+        scheduling.merge(anna, other, by=actor)
+
+
+def test_guess_at_an_unknown_patient_is_no_knowledge() -> None:
+    anna = patient("P1", sex="")
+    scheduling.merge(anna, patient("U1", "UNKNOWN^PERSON", sex="O", is_unknown=True), by=actor)
+    anna.refresh_from_db()
+    assert anna.sex == ""
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif("connection.vendor != 'postgresql'")
+def test_two_who_give_one_new_id_at_once_are_one_who_saves_and_one_who_is_told() -> None:
+    anna, other = patient("P1"), patient("P2")
+    clerk = signed_in("Clerk")
+    answers: list[Any] = []
+    data = {"family": "Müller", "given": "Anna", "patient_id": "P9", "version": 1}
+
+    def save() -> None:
+        answers.append(clerk.post(f"/patients/{anna.pk}/edit/", data))
+        connection.close()
+
+    saving = threading.Thread(target=save)
+    with transaction.atomic():
+        other.patient_id = "P9"
+        scheduling.save_patient(other, by=actor)
+        saving.start()
+        waiting = False
+        until = time.monotonic() + 20
+        while not waiting and time.monotonic() < until:
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT 1 FROM pg_locks WHERE NOT granted"
+                    " AND database = (SELECT oid FROM pg_database WHERE datname=current_database())"
+                    " OR NOT granted AND locktype = 'transactionid'"
+                )
+                waiting = cursor.fetchone() is not None
+    saving.join(timeout=20)
+    (answer,) = answers
+    assert answer.status_code == 422
+    assert "gave this patient ID to another patient a moment ago" in answer.content.decode()

@@ -148,12 +148,13 @@ def test_scanner_is_set_up_under_a_signature(admin: Client) -> None:
     [
         ("CT-RÖNTGEN", "contains &#x27;Ö&#x27;"),
         ("", "required"),
-        ("CT1", "already exists"),
+        ("CT1", "CT Ground Floor already has this AE title."),
+        ("CT01", "CT Ground Floor already has this AE title."),
         ("A" * 17, "at most 16"),
     ],
 )
 def test_ae_title_that_cannot_be_is_told_at_the_field(admin: Client, title: str, why: str) -> None:
-    station()
+    catalogue.save_station(station(), titles=["CT01"], seen=None, by=actor)
     response = admin.post(reverse("setup-scanner-new"), {"name": "CT", "ae_title": title})
     assert response.status_code == 422
     assert why in response.content.decode().replace("&quot;", "&#x27;")

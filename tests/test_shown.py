@@ -218,7 +218,7 @@ def test_who_asked_and_is_not_set_up_is_added_with_one_click(admin: Client, sett
     page = text(admin.get("/setup/scanners/"))
     assert "Asked but are not set up (2)" in page
     assert "Refused although they are set up" in page
-    add = "/setup/scanners/new/?ae_title=CT-2&networks=10.1.2.31"
+    add = "/setup/scanners/add/?ae_title=CT-2&address=10.1.2.31"
     assert add.replace("&", "&amp;") in page
     assert "ae_title=%3CMR%261%3E" in page
     form = text(admin.get(add))

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from dicomscp import silence
 from dicomscp.models import Query
-from dicomscp.silence import judge, silent
+from dicomscp.silence import judge
 from tests.cast import actor, station
 from worklist import clock
 from worklist.audit import trail
@@ -35,7 +36,7 @@ def every(minutes: float, start: dt.datetime, end: dt.datetime) -> list[dt.datet
 
 
 WORKDAYS = [Span(at(8, day), at(17, day)) for day in (-3, 0, 1)]
-ALWAYS = [Span(at(0, day), at(24, day)) for day in range(-14, 2)]
+ALWAYS = [Span(at(0, day), at(24, day)) for day in range(-14, 4)]
 
 
 @pytest.mark.parametrize(
@@ -64,11 +65,14 @@ ALWAYS = [Span(at(0, day), at(24, day)) for day in range(-14, 2)]
             10,
             False,
         ),
-        # One that asks every ten seconds is not missed before three minutes.
-        (every(1 / 6, at(9), at(10)), WORKDAYS, at(10) + 2.9 * MINUTE, 1, False),
-        (every(1 / 6, at(9), at(10)), WORKDAYS, at(10) + 3 * MINUTE, 1, True),
-        # Too few queries say nothing of what is usual.
-        (every(10, at(8), at(8.7)), WORKDAYS, at(16), None, False),
+        # One that asks every ten seconds is not missed before five minutes.
+        (every(1 / 6, at(9), at(10)), WORKDAYS, at(10) + 4.9 * MINUTE, 1, False),
+        (every(1 / 6, at(9), at(10)), WORKDAYS, at(10) + 5 * MINUTE, 1, True),
+        # Too few queries say nothing of what is usual: then it is missed after half an hour.
+        (every(10, at(8), at(8.7)), WORKDAYS, at(8) + 69 * MINUTE, None, False),
+        (every(10, at(8), at(8.7)), WORKDAYS, at(8) + 70 * MINUTE, None, True),
+        (every(10, at(8), at(8.7)), WORKDAYS, at(18), None, False),
+        # Who has never asked has not fallen silent.
         ([], WORKDAYS, at(16), None, False),
         # Where it never closes, midnight ends nothing.
         (every(30, at(20), at(25)), ALWAYS, at(2, day=1), 30, False),
@@ -124,7 +128,7 @@ def test_stations_are_judged_by_all_their_titles(set_clock: SetClock) -> None:
     asks("CT-1", every(10, at(8.6), at(9.9)))
     asks("MR1", every(10, at(7), at(9)))
     asks("STRANGER", every(10, at(7), at(9)))
-    found = silent([ct1, mr1, new])
+    found = silence.of([ct1, mr1, new])
     assert [found[each.pk].is_silent for each in (ct1, mr1, new)] == [False, True, False]
     assert found[mr1.pk].last == timezone.make_aware(at(9))
     assert found[mr1.pk].ago == dt.timedelta(hours=1)
@@ -141,17 +145,17 @@ def test_opening_hours_closed_days_and_what_is_not_in_use_count(set_clock: SetCl
     ct1.opening_hours = hours
     ct1.save()
     asks("CT1", every(10, at(8), at(9)))
-    assert silent([ct1])[ct1.pk].is_silent
+    assert silence.of([ct1])[ct1.pk].is_silent
     set_clock(at(18))
-    assert not silent([ct1])[ct1.pk].is_silent
+    assert not silence.of([ct1])[ct1.pk].is_silent
     set_clock(at(10))
     closed = ClosedDay(day=MONDAY)
     trail.save(closed, by=actor)
-    assert not silent([ct1])[ct1.pk].is_silent
+    assert not silence.of([ct1])[ct1.pk].is_silent
     trail.delete(closed, by=actor)
     for column in ("is_active", "is_allowed"):
         setattr(ct1, column, False)
-        assert not silent([ct1])[ct1.pk].is_silent
+        assert not silence.of([ct1])[ct1.pk].is_silent
         setattr(ct1, column, True)
 
 
@@ -159,16 +163,41 @@ def test_opening_hours_closed_days_and_what_is_not_in_use_count(set_clock: SetCl
 def test_many_stations_take_no_more_statements(
     set_clock: SetClock, django_assert_num_queries: Any
 ) -> None:
+    hours = OpeningHours(name="Weekdays")
+    trail.save(
+        hours,
+        by=actor,
+        lists={"times": [OpeningTime(weekday=0, opens=dt.time(8), closes=dt.time(17))]},
+    )
     for number in range(450):
         station(f"CT{number}")
+    Station.objects.update(opening_hours=hours)
     stations = list(Station.objects.order_by("pk"))
     for each in stations[:20]:
         asks(each.ae_title, every(1, at(4), at(9)))
-    # No station has opening hours: they are not looked for.
-    with django_assert_num_queries(3):
-        one = silent(stations[:1])
-    with django_assert_num_queries(3):
-        found = silent(stations[:400])
+    with django_assert_num_queries(4):
+        one = silence.of(stations[:1])
+    with django_assert_num_queries(4):
+        found = silence.of(stations[:400])
     assert found[stations[0].pk] == one[stations[0].pk]
-    assert sum(each.is_silent for each in silent(stations).values()) == 20
-    assert silent([]) == {}
+    assert sum(each.is_silent for each in silence.of(stations).values()) == 20
+    assert silence.of([]) == {}
+
+
+# --- in words -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "now", "words"),
+    [
+        (every(10, at(8), at(10)), at(10), "asked for its list just now"),
+        (every(10, at(8), at(10)), at(10) + 29 * MINUTE, "asked for its list 29 min ago"),
+        (every(10, at(8), at(10)), at(13), "last asked 3 h ago"),
+        (every(10, at(8), at(10)), at(60), "last asked 2 days ago"),
+        ([], at(10), "has never asked for its list"),
+    ],
+)
+def test_the_board_says_when_it_asked(
+    asked: list[dt.datetime], now: dt.datetime, words: str
+) -> None:
+    assert judge(asked, ALWAYS, now).words == words

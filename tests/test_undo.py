@@ -14,6 +14,7 @@ from worklist.audit.models import AuditEvent
 from worklist.models import ScheduledProcedureStep, StepStatus
 from worklist.scheduling import StaleVersion, bulk, undo
 from worklist.scheduling.bulk import Afternoon
+from worklist.scheduling.conflicts import ConflictsFound
 from worklist.scheduling.undo import Former, TooLate
 
 pytestmark = pytest.mark.django_db
@@ -79,8 +80,54 @@ def test_place_that_was_taken_meanwhile_is_told() -> None:
     former = Former.of(step)
     moved = scheduling.reschedule(step, at("12:00"), by=actor)
     other = booked("10:15", "10:45")
-    _, overlaps = undo.take_back(undo.of("move", [(former, moved)]), by=actor)
-    assert [each.step_id for each in overlaps] == [other.pk]
+    token = undo.of("move", [(former, moved)])
+    with pytest.raises(ConflictsFound) as found:
+        undo.take_back(token, by=actor)
+    assert [each.step_id for each in found.value.conflicts] == [other.pk]
+    step.refresh_from_db()
+    assert step.start_time == dt.time(12)
+
+
+def test_cancelled_exam_whose_place_was_taken_asks_before_it_comes_back() -> None:
+    step = booked("10:00", "10:30")
+    former = Former.of(step)
+    token = undo.of("cancel", [(former, scheduling.cancel(step, by=actor))])
+    booked("10:15", "10:45")
+    with pytest.raises(ConflictsFound) as found:
+        undo.take_back(token, by=actor)
+    step.refresh_from_db()
+    assert step.status == "CANCELED"
+    accepted = [each.fingerprint for each in found.value.conflicts]
+    with pytest.raises(ConflictsFound):
+        undo.take_back(token, by=actor, accepted=accepted)
+    undo.take_back(token, by=actor, accepted=accepted, reason="Both fit")
+    step.refresh_from_db()
+    assert step.status == "SCHEDULED"
+    event = AuditEvent.objects.first()
+    assert event is not None
+    assert event.reason == "Both fit"
+
+
+def test_what_stood_there_before_is_not_asked_about_again() -> None:
+    booked("10:15", "10:45")
+    step = booked("10:00", "10:30")
+    former = Former.of(step)
+    token = undo.of("cancel", [(former, scheduling.cancel(step, by=actor))])
+    undo.take_back(token, by=actor)
+    step.refresh_from_db()
+    assert step.status == "SCHEDULED"
+
+
+def test_cancelled_exam_does_not_come_back_to_a_scanner_that_is_not_in_use() -> None:
+    step = booked("10:00", "10:30")
+    former = Former.of(step)
+    token = undo.of("cancel", [(former, scheduling.cancel(step, by=actor))])
+    ct1 = station()
+    ct1.is_active = False
+    trail.save(ct1, by=actor)
+    with pytest.raises(ConflictsFound) as found:
+        undo.take_back(token, by=actor)
+    assert [each.code for each in found.value.conflicts] == ["inactive"]
 
 
 def test_afternoon_is_taken_back_at_once() -> None:

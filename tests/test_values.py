@@ -163,6 +163,18 @@ def test_words_searched_for_are_those_that_are_kept(text: str) -> None:
     assert values.search_words(once) == once
 
 
+@given(st.text())
+def test_text_is_searched_by_every_spelling_of_its_words(text: str) -> None:
+    kept = f" {values.searched_by(text)} "
+    spellings = values.search_spellings(text)
+    assert [each[0] for each in spellings] == values.search_words(text).split()
+    assert all(f" {word} " in kept for each in spellings for word in each)
+
+
+def test_words_with_an_umlaut_are_kept_in_both_spellings() -> None:
+    assert values.searched_by("Müller^Jürgen Max") == "muller jurgen max mueller juergen"
+
+
 # --- what may enter -------------------------------------------------------------------------------
 
 LENGTHS = [(vr, length) for vr, length in values.MAX_LENGTH.items() if vr not in ("DS", "PN", "UI")]

@@ -15,6 +15,7 @@ from tests.pages import at_once, fields, sign_in
 from tests.test_slots import with_hours
 from worklist import clock
 from worklist.audit import trail
+from worklist.audit.models import AuditEvent
 from worklist.models import (
     ClosedDay,
     Patient,
@@ -45,13 +46,13 @@ def head(ct1: Station) -> ProcedureType:
 
 def send(client: Client, head: ProcedureType, **typed: Any) -> Any:
     page = client.get("/walk-in/").content.decode()
-    usual = {"exam": head.pk, "station": head.default_station_id, "act": "save"}
+    usual = {"exam": head.pk, "station": head.default_station_id, "act": "save", "urgency": "STAT"}
     return client.post("/walk-in/", {**fields(page), **usual, **typed})
 
 
 def test_known_patient_is_on_the_list_at_once(head: ProcedureType, ct1: Station) -> None:
     anna = patient()
-    response = send(sign_in(), head, patient=anna.pk)
+    response = send(sign_in(), head, patient=anna.pk, urgency="ROUTINE")
     assert response.status_code == 302
     made = ScheduledProcedureStep.objects.get()
     assert (made.start_date, made.start_time, made.end_time) == (
@@ -59,7 +60,7 @@ def test_known_patient_is_on_the_list_at_once(head: ProcedureType, ct1: Station)
         dt.time(10, 42),
         dt.time(10, 57),
     )
-    assert made.requested_procedure.priority == "STAT"
+    assert (made.status, made.requested_procedure.priority) == ("ARRIVED", "ROUTINE")
     assert made.requested_procedure.request.patient == anna
     assert trail.ordered(made, "stations") == [ct1]
 
@@ -89,7 +90,30 @@ def test_two_unknown_patients_of_one_minute_have_their_own_ids(head: ProcedureTy
     assert first.patient_id != second.patient_id
 
 
-def test_nothing_blocks_a_walk_in(head: ProcedureType, ct1: Station) -> None:
+def test_urgency_is_chosen_and_somebody_unknown_is_an_emergency(head: ProcedureType) -> None:
+    client = sign_in()
+    assert fields(client.get("/walk-in/").content.decode())["urgency"] == "ROUTINE"
+    unknown = client.get("/walk-in/?unknown=1").content.decode()
+    assert fields(unknown)["urgency"] == "STAT"
+    assert send(client, head, unknown="1", urgency="HIGH").status_code == 302
+    made = ScheduledProcedureStep.objects.get()
+    assert made.requested_procedure.priority == "HIGH"
+
+
+def test_what_speaks_against_a_walk_in_that_is_no_emergency_is_asked(head: ProcedureType) -> None:
+    booked("10:30", "11:30")
+    client = sign_in()
+    page = send(client, head, unknown="1", urgency="ROUTINE")
+    assert page.status_code == 422
+    (tick,) = re.findall(r'name="accept" value="([^"]+)"', page.content.decode())
+    data = {**fields(page.content.decode()), "act": "save", "accept": tick}
+    assert client.post("/walk-in/", data).status_code == 422
+    assert client.post("/walk-in/", {**data, "why": "Sent by the ward"}).status_code == 302
+    event = AuditEvent.objects.filter(model="worklist.scheduledprocedurestep").latest("pk")
+    assert event.reason == "Sent by the ward"
+
+
+def test_nothing_blocks_an_emergency(head: ProcedureType, ct1: Station) -> None:
     booked("10:30", "11:30")
     with_hours(ct1, (0, "12:00", "13:00"))
     trail.save(ClosedDay(day=MONDAY), by=actor)
@@ -99,14 +123,33 @@ def test_nothing_blocks_a_walk_in(head: ProcedureType, ct1: Station) -> None:
 def test_start_at_a_time(head: ProcedureType) -> None:
     client = sign_in()
     assert send(client, head, unknown="1", start="at", time="11:20").status_code == 302
-    assert ScheduledProcedureStep.objects.get().start_time == dt.time(11, 20)
+    made = ScheduledProcedureStep.objects.get()
+    assert (made.start_date, made.start_time, made.status) == (MONDAY, dt.time(11, 20), "SCHEDULED")
     response = send(client, head, unknown="1", start="at", time="")
     assert response.status_code == 422
     assert "Enter the time" in response.content.decode()
 
 
+@pytest.mark.parametrize(
+    ("now", "typed", "day"),
+    [("23:58", "00:10", 1), ("10:42", "10:30", 0), ("13:00", "02:00", 0), ("00:10", "23:50", 0)],
+)
+def test_time_after_midnight_is_tomorrows(
+    head: ProcedureType, monkeypatch: pytest.MonkeyPatch, now: str, typed: str, day: int
+) -> None:
+    here = dt.datetime.combine(MONDAY, dt.time.fromisoformat(now))
+    monkeypatch.setattr(clock, "now", lambda: here)
+    client = sign_in()
+    response = send(client, head, unknown="1", start="at", time=typed)
+    made = ScheduledProcedureStep.objects.get()
+    assert made.start_date == MONDAY + dt.timedelta(days=day)
+    if day:
+        page = client.get(response["Location"]).content.decode()
+        assert "on the list of CT 1 at 24 Nov 2026, 00:10." in page
+
+
 def test_form_without_patient_exam_and_scanner_says_so() -> None:
-    response = sign_in().post("/walk-in/", {"act": "save", "start": "now"})
+    response = sign_in().post("/walk-in/", {"act": "save", "start": "now", "urgency": "STAT"})
     assert response.status_code == 422
     for told in ("Choose the patient", "Choose the exam.", "Choose the scanner."):
         assert told in response.content.decode()
@@ -129,11 +172,17 @@ NEW = {"family": "Rossi", "given": "Paolo", "born": "9.9.48", "sex": "M"}
 def test_patient_who_is_not_here_is_typed_right_there(head: ProcedureType, settings: Any) -> None:
     settings.ISSUER_OF_PATIENT_ID = "HOSP"
     client = sign_in()
-    values = {"exam": head.pk, "station": head.default_station_id, "patient_query": "rossi, paolo"}
+    values = {
+        "exam": head.pk,
+        "station": head.default_station_id,
+        "patient_query": "rossi paolo 9.9.48",
+    }
     page = client.post("/walk-in/", {**values, "choose_patient": "new"}).content.decode()
     form = fields(page)
     assert (form["family"], form["given"], form["exam"]) == ("Rossi", "Paolo", str(head.pk))
+    assert form["born"] == "1948-09-09"
     assert "sex" not in form
+    form["born"] = ""
     response = client.post("/walk-in/", {**form, "act": "default"})
     assert response.status_code == 422
     for told in ("Enter the date of birth", "Choose the sex."):
@@ -209,6 +258,9 @@ def test_scanners_that_can_do_it_say_when_they_are_free(head: ProcedureType) -> 
     assert re.findall(r"(\w\w \d) +free (\S+)", told) == [("CT 2", "now"), ("CT 1", "11:20")]
     assert 'value="' in page
     assert "US 1" not in page
+    assert told.count("overlaps now") == 1
+    ct2 = Station.objects.get(ae_title="CT2")
+    assert f'value="{ct2.pk}" checked' in page
 
 
 def test_what_the_walk_in_runs_into_is_counted(head: ProcedureType, ct1: Station) -> None:

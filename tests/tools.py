@@ -93,6 +93,19 @@ def require(tool: str) -> None:
     pytest.skip(reason)
 
 
+def require_trigrams() -> None:
+    """Skip the test without PostgreSQL's pg_trgm; fail it where PostgreSQL is required."""
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite reads the rows one by one")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM pg_extension WHERE extname = 'pg_trgm'")
+        if cursor.fetchone():
+            return
+    if is_required("postgres"):
+        pytest.fail("this PostgreSQL has no pg_trgm", pytrace=False)
+    pytest.skip("this PostgreSQL has no pg_trgm")
+
+
 def database_url() -> str:
     """Return the DATABASE_URL with which a process that a test starts sees the test's database."""
     database = connection.settings_dict

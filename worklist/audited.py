@@ -13,7 +13,7 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings
 
-from worklist.audit import messages
+from worklist.audit import looks, messages
 from worklist.audit.messages import Person, Source, Subject
 from worklist.audit.models import AuditEvent
 
@@ -68,7 +68,7 @@ def subjects(events: Iterable[AuditEvent]) -> dict[int, Subject]:
         if event.model in keys and event.object_id.isdecimal():
             keys[event.model].add(int(event.object_id))
             _climb(keys, event.model, own[event.pk])
-        keys[_PATIENT].update(_listed(event))
+        keys[_PATIENT].update(looks.patients_of(event))
     rows: dict[str, dict[int, _Columns]] = {}
     for model in _WANTED:
         rows[model] = _rows(model, keys[model])
@@ -85,14 +85,6 @@ def _climb(keys: dict[str, set[int]], model: str, columns: _Columns) -> None:
 
 def _of_event(event: AuditEvent) -> dict[str, Any]:
     return {**event.before, **event.after}
-
-
-def _listed(event: AuditEvent) -> list[int]:
-    """The patients whom a list has shown."""
-    listed = event.after.get("patients") if not event.model else None
-    if not isinstance(listed, list):
-        return []
-    return [key for key in listed if isinstance(key, int)]
 
 
 def _rows(model: str, keys: set[int]) -> dict[int, _Columns]:
@@ -116,7 +108,7 @@ def _rows(model: str, keys: set[int]) -> dict[int, _Columns]:
 
 
 def _subject(event: AuditEvent, own: _Columns, rows: Mapping[str, _Mapped]) -> Subject:
-    if listed := _listed(event):
+    if listed := looks.patients_of(event):
         return Subject(tuple(_person(key, {}, rows) for key in listed))
     if event.model not in _WANTED or not event.object_id.isdecimal():
         return Subject()

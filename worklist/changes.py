@@ -18,6 +18,7 @@ from django.utils.translation import gettext as _
 from worklist import names
 from worklist.audit.models import AuditEvent
 from worklist.audit.trail import Snapshot
+from worklist.models import Patient
 
 # What a machine reads: the bytes of a query.
 _NOT_WORDS = frozenset({"identifier"})
@@ -89,8 +90,10 @@ def _changes(
             continue
         field = _field(model, name)
         old, new = (_words(field, side.get(name), related) for side in (before, after))
+        label = labels.get(name) or _label(field, name)
+        if seen := _seen(model, name, after.get(name)):
+            label, new = _("Patients"), "; ".join(related.get(key, str(key[1])) for key in seen)
         if old or new:
-            label = labels.get(name) or _label(field, name)
             yield Change(label, old, new)
 
 
@@ -106,6 +109,15 @@ def _label(field: Any, name: str) -> str:
     if isinstance(field, models.ManyToOneRel):
         return str(field.related_model._meta.verbose_name_plural)
     return str(getattr(field, "verbose_name", name))
+
+
+def _seen(
+    model: type[models.Model] | None, name: str, value: Any
+) -> list[tuple[type[models.Model], int]]:
+    """The patients whom a list has shown, which is of no one row."""
+    if model is not None or name != "patients" or not isinstance(value, list):
+        return []
+    return [(Patient, key) for key in value if isinstance(key, int)]
 
 
 def _words(field: Any, value: Any, related: _Related) -> str:
@@ -135,13 +147,10 @@ def _labels(states: Iterable[tuple[type[models.Model] | None, Snapshot]]) -> _Re
             field = _field(model, name)
             if isinstance(field, models.ForeignKey) and value is not None:
                 wanted[field.related_model].add(value)
+            for patient, key in _seen(model, name, value):
+                wanted[patient].add(key)
     return {
-        (model, key): _called(row)
+        (model, key): str(row)
         for model, keys in wanted.items()
         for key, row in model._base_manager.in_bulk(list(keys)).items()
     }
-
-
-def _called(row: models.Model) -> str:
-    label = str(row)
-    return names.text(label) if row._meta.label_lower == "worklist.patient" else label

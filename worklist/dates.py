@@ -11,6 +11,8 @@ import re
 from worklist import values
 
 _OLDEST = 130  # years
+# The years of a worklist: what lies outside is a slip, and at the calendar's edges nothing adds up.
+FIRST_YEAR, LAST_YEAR = 1900, 2199
 
 # Each month as values.search_words leaves it, in English and German; three letters are enough.
 _MONTHS = (
@@ -45,6 +47,20 @@ _FORMS = (
     r"(?P<d>\d\d)(?P<m>\d\d)(?P<y>\d{4}|\d\d)",
 )
 _PATTERNS = tuple(re.compile(rf"(?<![\w.]){form}(?!\w)", re.IGNORECASE) for form in _FORMS)
+
+
+def is_reasonable(day: dt.date) -> bool:
+    """Whether exams can be booked, or looked for, on this day."""
+    return FIRST_YEAR <= day.year <= LAST_YEAR
+
+
+def parse_day(text: str) -> dt.date | None:
+    """The day that an ISO date says, None when it says none, or none that is reasonable."""
+    try:
+        day = dt.date.fromisoformat(text)
+    except ValueError:
+        return None
+    return day if is_reasonable(day) else None
 
 
 def parse_birth_date(text: str, *, today: dt.date) -> dt.date | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import defaultdict
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,12 +19,23 @@ from django.utils.translation import ngettext
 
 from worklist import names, values
 from worklist.audit.models import AuditEvent, actions
-from worklist.models import StepStatus, User
+from worklist.models import Patient, PatientMerge, StepStatus, User
 
 # What follows from other columns, or says nothing to a clerk.
-HIDDEN = frozenset({"station_names", "end_date", "step_id", "merged_into", "requested_procedure"})
+HIDDEN = frozenset(
+    {
+        "station_names",
+        "end_date",
+        "step_id",
+        "merged_into",
+        "requested_procedure",
+        "undone_at",
+    }
+)
 # Columns that changed, at most, that one line of the history names.
 _SHOWN = 12
+# What rows are called, by model and key.
+Named = dict[tuple[type[models.Model], Any], str]
 
 
 def _labels() -> dict[str, str]:
@@ -72,17 +84,24 @@ class Told:
 
 @dataclass(frozen=True)
 class Line:
-    """One event of a row's history. `reason` is in the language of the screen where it is ours."""
+    """One event of a row's history: `more` are the changes after the first ones.
+
+    `reason` is in the language of the screen where it is ours.
+    """
 
     at: dt.datetime
     who: str
     what: str
     changes: tuple[Told, ...]
     reason: str
+    more: tuple[Told, ...] = ()
 
 
 def of(*rows: models.Model, looks: bool = False) -> tuple[Line, ...]:
-    """The history of these rows together, the newest first: two statements."""
+    """The history of these rows together, the newest first.
+
+    Two statements, and one for each model that the rows name.
+    """
     where = Q()
     for row in rows:
         where |= Q(model=row._meta.label_lower, object_id=str(row.pk))
@@ -91,13 +110,32 @@ def of(*rows: models.Model, looks: bool = False) -> tuple[Line, ...]:
         events = events.filter(action__in=("create", "change", "delete"))
     found = list(events)
     people = full_names({event.actor for event in found})
-    return tuple(_line(event, people) for event in _first_creation(found))
+    named = _named(found)
+    return tuple(_line(event, people, named) for event in _first_creation(found))
 
 
 def _first_creation(events: Sequence[AuditEvent]) -> Iterable[AuditEvent]:
     """An exam is booked once, though step, procedure and request are each created."""
-    created = [event for event in events if event.action == "create"]
-    return [event for event in events if event.action != "create" or event is created[-1]]
+    merge = PatientMerge._meta.label_lower
+    created = [event for event in events if event.action == "create" and event.model != merge]
+    return [event for event in events if event not in created[:-1]]
+
+
+def _named(events: Sequence[AuditEvent]) -> Named:
+    """What the rows are called that the columns of these events name, one statement a model."""
+    wanted: dict[type[models.Model], set[Any]] = defaultdict(set)
+    for event in events:
+        if event.action == "create" and event.model != PatientMerge._meta.label_lower:
+            continue
+        for column, value in [*event.before.items(), *event.after.items()]:
+            field = _field(event.model, column)
+            if isinstance(field, models.ForeignKey) and value is not None:
+                wanted[field.related_model].add(value)
+    return {
+        (model, key): str(row)
+        for model, keys in wanted.items()
+        for key, row in model._base_manager.in_bulk(list(keys)).items()
+    }
 
 
 def full_names(usernames: Iterable[str]) -> dict[str, str]:
@@ -106,24 +144,36 @@ def full_names(usernames: Iterable[str]) -> dict[str, str]:
     return {user.username: user.get_full_name() or user.username for user in found}
 
 
-def _line(event: AuditEvent, people: dict[str, str]) -> Line:
+def _line(event: AuditEvent, people: dict[str, str], named: Named) -> Line:
     changed = event.action == "change"
+    changes = [
+        told(event.model, column, event.before.get(column), after, named)
+        for column, after in event.after.items()
+        if changed and is_shown(column, event.after)
+    ]
     return Line(
         at=event.at,
         who=people.get(event.actor, event.actor),
-        what=_what(event),
-        changes=tuple(
-            told(event.model, column, event.before.get(column), after)
-            for column, after in list(event.after.items())[:_SHOWN]
-            if is_shown(column, event.after)
-        )
-        if changed
-        else (),
+        what=_what(event, named),
+        changes=tuple(changes[:_SHOWN]),
+        more=tuple(changes[_SHOWN:]),
         reason=said(event.reason),
     )
 
 
-def _what(event: AuditEvent) -> str:
+def _what(event: AuditEvent, named: Named) -> str:
+    if event.model == PatientMerge._meta.label_lower:
+        if event.action != "create":
+            return _("A merge into this patient was taken back")
+        merged = event.after.get("merged")
+        return _("%(patient)s was merged into this patient") % {
+            "patient": named.get((Patient, merged), merged)
+        }
+    if event.action == "change" and "merged_into" in event.after:
+        survivor = event.after["merged_into"]
+        if survivor is None:
+            return _("The merge into another patient was taken back")
+        return _("Merged into %(patient)s") % {"patient": named.get((Patient, survivor), survivor)}
     after = event.after.get("status") if event.action == "change" else None
     if after == StepStatus.CANCELED:
         return _("Cancelled")
@@ -140,9 +190,10 @@ def said(reason: str) -> str:
     return _(reason) if reason else ""
 
 
-def told(model: str, column: str, before: Any, after: Any) -> Told:
+def told(model: str, column: str, before: Any, after: Any, named: Named | None = None) -> Told:
     """A change of this column of `app.model`, in words."""
-    return Told(label(model, column), word(model, column, before), word(model, column, after))
+    old, new = (word(model, column, value, named) for value in (before, after))
+    return Told(label(model, column), old, new)
 
 
 def label(model: str, column: str) -> str:
@@ -153,11 +204,13 @@ def label(model: str, column: str) -> str:
     return str(getattr(field, "verbose_name", column)) if field is not None else column
 
 
-def word(model: str, column: str, value: Any) -> str:
-    """A column's value, as the trail keeps it, in words."""
+def word(model: str, column: str, value: Any, named: Named | None = None) -> str:
+    """A column's value, as the trail keeps it, in words; `named` are the rows that are read."""
     field = _field(model, column)
     if value in (None, "", []):
         return "–"
+    if isinstance(value, bool):
+        return _("yes") if value else _("no")
     if isinstance(value, list):
         return ", ".join(map(str, value))
     if isinstance(field, models.DateField):
@@ -168,7 +221,10 @@ def word(model: str, column: str, value: Any) -> str:
     if value in choices:
         return str(choices[value])
     if isinstance(field, models.ForeignKey):
-        related = field.remote_field.model._base_manager.filter(pk=value).first()
+        target = field.remote_field.model
+        if named is not None:
+            return named.get((target, value), str(value))
+        related = target._base_manager.filter(pk=value).first()
         return str(related) if related else str(value)
     several = values.split(str(value))
     if getattr(field, "vr", "") == "PN":

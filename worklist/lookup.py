@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
-from django.db.models import CharField, F, Func, QuerySet, Value
+from django.db.models import CharField, F, Func, Q, QuerySet, Value
 from django.db.models.functions import Concat
 
 from worklist import clock, values
@@ -26,6 +26,9 @@ from worklist.models import (
 
 RESULTS = 8
 _SHORTEST = 2
+# What is longer is no search: it is cut, and so many of its words count.
+_LONGEST = 64
+_WORDS = 8
 
 
 @dataclass(frozen=True)
@@ -56,14 +59,19 @@ def find_patients(text: str, *, limit: int = RESULTS) -> tuple[FoundPatient, ...
 
     Less than two characters find nobody. Merged patients are left out. Five statements at most.
     """
-    text = text.strip()
-    if len(text) < _SHORTEST:
+    text = text.strip()[:_LONGEST]
+    if not is_search(text):
         return ()
     found: dict[int, Patient] = {}
     for patients in _queries(text):
         if len(found) < limit:
             found |= {each.pk: each for each in patients[:limit]}
     return with_visits(list(found.values())[:limit])
+
+
+def is_search(text: str) -> bool:
+    """Whether the text is long enough to be looked for."""
+    return len(text.strip()) >= _SHORTEST
 
 
 def _queries(text: str) -> Iterable[QuerySet[Patient]]:
@@ -96,9 +104,17 @@ class _Spaced(Func):
 def with_words(rows: QuerySet[Any], text: str) -> QuerySet[Any]:
     """Those with words to be searched by of which each of these words begins one."""
     found = rows.alias(words=_Spaced(F("search")))
-    for word in values.search_words(text).split():
-        found = found.filter(words__contains=f" {word}")
+    for spellings in words_of(text):
+        is_meant = Q()
+        for word in spellings:
+            is_meant |= Q(words__contains=f" {word}")
+        found = found.filter(is_meant)
     return found
+
+
+def words_of(text: str) -> tuple[tuple[str, ...], ...]:
+    """The words of a search, each in its spellings; of a long text the first ones."""
+    return values.search_spellings(text[:_LONGEST])[:_WORDS]
 
 
 def with_visits(patients: Iterable[Patient]) -> tuple[FoundPatient, ...]:
@@ -149,16 +165,13 @@ def find_procedures(text: str, *, limit: int = RESULTS) -> tuple[Choice, ...]:
 
     Who types a code means that entry: it comes first.
     """
-    words = values.search_words(text).split()
+    words = words_of(text)
     code = text.strip().casefold()
-    found = [
-        choice
-        for choice in _catalogue()
-        if all(
-            f" {word}" in f" {values.search_words(f'{choice.code} {choice.label}')}"
-            for word in words
-        )
-    ]
+    found = []
+    for choice in _catalogue():
+        searched = f" {values.searched_by(f'{choice.code} {choice.label}')}"
+        if all(any(f" {word}" in searched for word in spellings) for spellings in words):
+            found.append(choice)
     return tuple(sorted(found, key=lambda choice: choice.code.casefold() != code)[:limit])
 
 

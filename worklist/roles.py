@@ -73,6 +73,14 @@ def right(codename: str) -> str:
     return gettext(permission.name) if permission else ""
 
 
+def holders(codename: str) -> str:
+    """The roles that hold this permission, to ask for help: "Administrator, Supervisor"."""
+    from django.contrib.auth.models import Group  # not before the apps are loaded
+
+    names = Group.objects.filter(permissions__codename=codename).order_by("name")
+    return ", ".join(names.values_list("name", flat=True).distinct())
+
+
 View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 
 

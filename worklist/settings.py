@@ -121,6 +121,9 @@ POSTGRES_OPTIONS = {
     "keepalives_interval": 2,
     "keepalives_count": 2,
     "tcp_user_timeout": 5000,
+    # On a database that was never analysed PostgreSQL takes a small join for a large one, and
+    # compiles it: seconds for each query, where reading takes a millisecond.
+    "options": "-c jit=off",
 }
 
 
@@ -229,6 +232,9 @@ CSRF_FAILURE_VIEW = "worklist.views.errors.csrf_failure"
 AE_TITLE: str = env.str("AE_TITLE", default="WORKLIST")
 DICOM_BIND: str = env.str("DICOM_BIND", default="0.0.0.0")
 DICOM_PORT: int = env.int("DICOM_PORT", default=11112)
+# Under which name and port scanners reach us, where that differs: printed for service engineers.
+DICOM_PUBLIC_HOST: str = env.str("DICOM_PUBLIC_HOST", default="")
+DICOM_PUBLIC_PORT: int = env.int("DICOM_PUBLIC_PORT", default=DICOM_PORT)
 # Who may call: "known" are the stations that are set up; "any" is everybody, in a test network.
 DICOM_ACCESS: str = env.str("DICOM_ACCESS", default="known")
 # Whether a peer must call us by our own AE title.
@@ -280,12 +286,20 @@ ISSUER_OF_PATIENT_ID: str = env.str("ISSUER_OF_PATIENT_ID", default="")
 PREGNANCY_WARNING: str = env.str("PREGNANCY_WARNING", default="")
 ALLERGY_WARNING: str = env.str("ALLERGY_WARNING", default="")
 
+# The unit in which the site's laboratory tells a creatinine: mg/dL, or µmol/L.
+CREATININE_UNIT: str = env.str("CREATININE_UNIT", default="mg/dL")
+
 # --- logging --------------------------------------------------------------------------------------
 
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "formatters": {
+        "line": {
+            "()": "worklist.logs.DiscreetFormatter",
+            "format": "%(asctime)s %(levelname)s %(name)s %(message)s",
+        }
+    },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO").upper()},
     # pynetdicom writes names at INFO and passwords at DEBUG; what matters of it we log ourselves.

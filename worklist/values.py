@@ -284,6 +284,28 @@ def search_words(text: str) -> str:
     return " ".join(re.split(r"[\s^=,;\\]+", plain)).strip()
 
 
+def search_spellings(text: str) -> tuple[tuple[str, ...], ...]:
+    """The words of a text, each in the ways in which it may be written without its umlauts.
+
+    Müller is muller and mueller, Jørgen jorgen and joergen.
+    """
+    pairs = zip(search_words(text).split(), spelt_out(text).split(), strict=True)
+    return tuple(tuple(dict.fromkeys(pair)) for pair in pairs)
+
+
+def spelt_out(text: str) -> str:
+    """The words as search_words answers them, but with umlauts in two letters: mueller."""
+    composed = unicodedata.normalize("NFC", text).casefold()
+    return search_words(composed.translate(_UMLAUTS))
+
+
+def searched_by(text: str) -> str:
+    """What a text is found by: its words as people type them, then their other spellings."""
+    others = (other for word in search_spellings(text) for other in word[1:])
+    return " ".join((search_words(text), *dict.fromkeys(others))).strip()
+
+
+_UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "aa"})
 _KEYBOARD = str.maketrans(
     {"ł": "l", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i", "ħ": "h"}
 )

@@ -99,6 +99,8 @@ def gunicorn(port: int, threads: int) -> list[str]:
     return [
         *(sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}"),
         *("--worker-class", "gthread", "--workers", "1", "--threads", str(threads)),
+        # A busy machine may take longer between two requests than gunicorn waits by default.
+        *("--keep-alive", "60"),
         *("--no-control-socket", "--log-level", "warning", "worklist.wsgi"),
     ]
 

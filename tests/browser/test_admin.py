@@ -11,6 +11,8 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import MONDAY, OpenPage, person
 from tests.browser.looks import faults
 from tests.cast import book, code, patient, station
+from worklist.audit import trail
+from worklist.audit.trail import Actor
 from worklist.models import ProcedureType, ScheduledProcedureStep
 
 
@@ -34,6 +36,14 @@ MODELS = (
     "worklist/user",
 )
 
+READ_ONLY = (
+    "audit/auditevent",
+    "worklist/imagingservicerequest",
+    "worklist/patient",
+    "worklist/requestedprocedure",
+    "worklist/scheduledprocedurestep",
+)
+
 
 def test_lists_and_forms_of_every_model_keep_to_the_policy(open_page: OpenPage) -> None:
     fill()
@@ -46,7 +56,7 @@ def test_lists_and_forms_of_every_model_keep_to_the_policy(open_page: OpenPage) 
             link.click()
             page.wait_for_load_state()
             page.goto(page.url.replace("/change/", "/history/"))
-        if model != "audit/auditevent":
+        if model not in READ_ONLY:
             page.goto(f"/admin/{model}/add/")
             expect(page.locator("form").first).to_be_visible()
 
@@ -82,9 +92,9 @@ def test_row_is_found_by_autocomplete_added_in_a_popup_saved_and_deleted(
 
 
 def test_list_is_filtered_and_rows_are_deleted_by_an_action(open_page: OpenPage) -> None:
-    patient("P7", "Smith^John", sex="M")
-    page = open_page("Administrator", "/admin/worklist/patient/?sex__exact=M")
-    page.locator("#searchbar").fill("smith")
+    station("MR1", "MR 3 T")
+    page = open_page("Administrator", "/admin/worklist/station/?modality=MR")
+    page.locator("#searchbar").fill("mr1")
     page.keyboard.press("Enter")
     page.locator("#action-toggle").check()
     page.select_option("select[name=action]", "delete_selected")
@@ -92,16 +102,30 @@ def test_list_is_filtered_and_rows_are_deleted_by_an_action(open_page: OpenPage)
     expect(page.get_by_text("Are you sure")).to_be_visible()
 
 
-def test_calendar_and_clock_of_a_step_are_opened_and_used(open_page: OpenPage) -> None:
-    step = fill()
-    page = open_page("Administrator", f"/admin/worklist/scheduledprocedurestep/{step.pk}/change/")
+def test_calendar_of_a_closed_day_is_opened_and_used(open_page: OpenPage) -> None:
+    page = open_page("Administrator", "/admin/worklist/closedday/add/")
     page.get_by_role("link", name="Today").first.click()
     page.locator("#calendarlink0").click()
     expect(page.locator("#calendarbox0")).to_be_visible()
     page.locator("#calendarbox0").get_by_role("link", name="15", exact=True).click()
-    page.locator("#clocklink0").click()
-    page.locator("#clockbox0").get_by_role("link", name="Noon").click()
+    page.fill("#id_reason", "Easter")
     page.get_by_role("button", name="Save and continue editing").click()
+    expect(page.locator(".success")).to_be_visible()
+
+
+def test_old_form_is_told_who_changed_what_and_keeps_what_was_typed(open_page: OpenPage) -> None:
+    where = station()
+    page = open_page("Administrator", f"/admin/worklist/station/{where.pk}/change/")
+    where.location = "Room 3"
+    trail.save(where, by=Actor("otto"))
+    page.fill("#id_location", "Room 9")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator(".errornote + .errorlist, .errorlist.nonfield")).to_contain_text(
+        "otto changed this meanwhile"
+    )
+    expect(page.locator("#id_location")).to_have_value("Room 9")
+    assert accessible(page) == []
+    page.get_by_role("button", name="Save", exact=True).click()
     expect(page.locator(".success")).to_be_visible()
 
 
@@ -129,6 +153,7 @@ KNOWN = (
         "/admin/worklist/scheduledprocedurestep/{step}/change/",
         "/admin/worklist/scheduledprocedurestep/{step}/history/",
         "/admin/worklist/patient/",
+        "/admin/worklist/patient/{patient}/change/",
         "/admin/worklist/user/",
         "/admin/worklist/user/{user}/change/",
         "/admin/auth/group/add/",
@@ -137,5 +162,10 @@ KNOWN = (
 def test_pages_are_accessible(open_page: OpenPage, path: str) -> None:
     step = fill()
     page = open_page("Administrator", "/admin/")
-    page.goto(path.format(step=step.pk, user=person("Administrator").pk))
+    keys = {
+        "step": step.pk,
+        "patient": step.requested_procedure.request.patient_id,
+        "user": person("Administrator").pk,
+    }
+    page.goto(path.format(**keys))
     assert accessible(page) == []

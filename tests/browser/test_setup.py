@@ -155,7 +155,7 @@ def test_catalogue_is_uploaded_by_way_of_a_preview(
         assert faults_everywhere(page) == []
     assert ProcedureType.objects.get().minutes == 30
     page.get_by_role("button", name="Save new and changed rows").click()
-    expect(page.get_by_text("2 exams of the file are saved.")).to_be_visible()
+    expect(page.get_by_text("2 procedures of the file are saved.")).to_be_visible()
     assert ProcedureType.objects.get(code="CTHEAD").minutes == 20
     assert ProcedureType.objects.filter(code="MRKNEE").exists()
 
@@ -197,4 +197,4 @@ def test_trail_is_searched_by_a_patients_id_that_stays_out_of_the_address(
     assert "P1" not in page.url
     with page.expect_download() as download:
         page.get_by_role("link", name="Download as CSV").click()
-    assert "Müller^Anna (P1)" in download.value.path().read_text("utf-8")
+    assert "MÜLLER, Anna · P1" in download.value.path().read_text("utf-8")

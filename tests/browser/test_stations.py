@@ -134,8 +134,10 @@ def test_a_stranger_becomes_a_scanner_with_one_click(open_page: OpenPage, settin
     page = open_page("Administrator", "/setup/scanners/")
     page.get_by_role("link", name="Add as scanner: CT-3 at 10.1.2.31").click()
     expect(page.get_by_label("AE title")).to_have_value("CT-3")
-    expect(page.get_by_label("Addresses")).to_have_value("10.1.2.31")
+    expect(page.get_by_label("Address", exact=True)).to_have_value("10.1.2.31")
     page.get_by_label("Name", exact=True).fill("CT 3")
-    page.get_by_role("button", name="Save").click()
-    expect(page.get_by_text("CT 3 is saved.")).to_be_visible()
+    page.get_by_role("button", name="Save, and listen").click()
+    page.wait_for_url("**/listen/**")
+    assert Station.objects.get(ae_title="CT-3").networks == "10.1.2.31"
+    page.goto("/setup/scanners/")
     expect(page.get_by_text("Asked but are not set up")).to_have_count(0)

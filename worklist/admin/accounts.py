@@ -6,11 +6,12 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
-from django.contrib.auth.forms import AdminPasswordChangeForm
+from django.contrib.auth.forms import AdminPasswordChangeForm, UserChangeForm
 from django.contrib.auth.models import Group
 from django.http import HttpRequest
 
 from worklist.actor import actor
+from worklist.admin.seen import SeenForm
 from worklist.admin.signed import SignedAdmin
 from worklist.audit import trail
 from worklist.models import User
@@ -28,8 +29,13 @@ class SignedPasswordForm(AdminPasswordChangeForm):
         return user
 
 
+class SeenUserForm(SeenForm, UserChangeForm):
+    pass
+
+
 @admin.register(User)
 class SignedUserAdmin(SignedAdmin, UserAdmin):
+    form = SeenUserForm
     change_password_form = SignedPasswordForm
     # Set by signing in and by making the account: nobody types them.
     readonly_fields = ("last_login", "date_joined")

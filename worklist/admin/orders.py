@@ -1,17 +1,15 @@
-"""Requests, procedures and steps."""
+"""Requests, procedures and steps, to be looked at."""
 
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from worklist import scheduling
-from worklist.admin.signed import Lists, OrderedInline, SignedAdmin
-from worklist.audit.trail import Actor
+from worklist.admin.signed import OrderedInline
+from worklist.admin.support import WatchedAdmin
 from worklist.models import (
     ImagingServiceRequest,
     Patient,
@@ -23,7 +21,7 @@ from worklist.models import (
 
 
 @admin.register(ImagingServiceRequest)
-class RequestAdmin(SignedAdmin):
+class RequestAdmin(WatchedAdmin):
     list_display = (
         "__str__",
         "patient",
@@ -42,15 +40,13 @@ class RequestAdmin(SignedAdmin):
         "admission_id",
     )
     search_help_text = "Patient, accession number, order number or admission ID."
-    autocomplete_fields = ("patient", "institution_code")
-    given_once = ("accession_number",)
 
-    def write(self, obj: ImagingServiceRequest, *, lists: Lists, by: Actor) -> None:
-        scheduling.save_request(obj, by=by)
+    def patient_of(self, row: ImagingServiceRequest) -> Patient:
+        return row.patient
 
 
 @admin.register(RequestedProcedure)
-class ProcedureAdmin(SignedAdmin):
+class ProcedureAdmin(WatchedAdmin):
     list_display = ("procedure_id", "patient", "description", "priority", "accession_number")
     list_filter = ("priority",)
     list_select_related = ("request__patient",)
@@ -63,8 +59,9 @@ class ProcedureAdmin(SignedAdmin):
         "description",
     )
     search_help_text = "Patient, accession number, procedure ID, Study Instance UID or description."
-    autocomplete_fields = ("request", "code", "reason_code")
-    given_once = ("procedure_id", "study_instance_uid")
+
+    def patient_of(self, row: RequestedProcedure) -> Patient:
+        return row.request.patient
 
     @admin.display(ordering="request__patient__name_folded")
     def patient(self, procedure: RequestedProcedure) -> Patient:
@@ -73,9 +70,6 @@ class ProcedureAdmin(SignedAdmin):
     @admin.display(ordering="request__accession_number")
     def accession_number(self, procedure: RequestedProcedure) -> str:
         return procedure.request.accession_number
-
-    def write(self, obj: RequestedProcedure, *, lists: Lists, by: Actor) -> None:
-        scheduling.save_procedure(obj, by=by)
 
 
 class StepStationInline(OrderedInline):
@@ -93,7 +87,7 @@ class StepProtocolCodeInline(OrderedInline):
 
 
 @admin.register(ScheduledProcedureStep)
-class StepAdmin(SignedAdmin):
+class StepAdmin(WatchedAdmin):
     list_display = (
         "day",
         "time",
@@ -117,9 +111,10 @@ class StepAdmin(SignedAdmin):
         "step_id",
     )
     search_help_text = "Patient, accession number, procedure ID or step ID."
-    autocomplete_fields = ("requested_procedure",)
-    given_once = ("step_id",)
     inlines = (StepStationInline, StepProtocolCodeInline)
+
+    def patient_of(self, row: ScheduledProcedureStep) -> Patient:
+        return row.requested_procedure.request.patient
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ScheduledProcedureStep]:
         return super().get_queryset(request).prefetch_related("stepstation_set__station")
@@ -158,9 +153,3 @@ class StepAdmin(SignedAdmin):
     )
     def accession(self, step: ScheduledProcedureStep) -> str:
         return step.requested_procedure.request.accession_number
-
-    def write(self, obj: ScheduledProcedureStep, *, lists: Lists, by: Actor) -> None:
-        rows: Any = lists
-        scheduling.save_step(
-            obj, stations=rows.get("stations"), protocol_codes=rows.get("protocol_codes"), by=by
-        )

@@ -1,23 +1,31 @@
-"""Patients."""
+"""Patients, to be looked at."""
 
 from __future__ import annotations
 
 from django.contrib import admin
 
-from worklist import scheduling
-from worklist.admin.signed import Lists, SignedAdmin
-from worklist.audit.trail import Actor
+from worklist.admin.support import WatchedAdmin
 from worklist.models import Patient
 
 
 @admin.register(Patient)
-class PatientAdmin(SignedAdmin):
+class PatientAdmin(WatchedAdmin):
     list_display = ("name", "patient_id", "issuer", "birth_date", "sex")
     list_filter = ("sex", "issuer")
     search_fields = ("search",)
     search_help_text = "Name or patient ID; accents and case do not count."
     fieldsets = (
-        (None, {"fields": ("name", ("patient_id", "issuer"), ("birth_date", "sex"))}),
+        (
+            None,
+            {
+                "fields": (
+                    "name",
+                    ("patient_id", "issuer"),
+                    ("birth_date", "sex"),
+                    ("is_unknown", "merged_into"),
+                )
+            },
+        ),
         (
             "Safety",
             {
@@ -52,5 +60,5 @@ class PatientAdmin(SignedAdmin):
         ),
     )
 
-    def write(self, obj: Patient, *, lists: Lists, by: Actor) -> None:
-        scheduling.save_patient(obj, by=by)
+    def patient_of(self, row: Patient) -> Patient:
+        return row

@@ -5,14 +5,14 @@ No model of the worklist is named here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
-from django.core.exceptions import ValidationError
-from django.db import IntegrityError, models, transaction
+from django.core.exceptions import BadRequest, ValidationError
+from django.db import DataError, IntegrityError, models, transaction
 from django.db.models import Q, Value
 from django.db.models.functions import Upper
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -20,16 +20,16 @@ from django.utils.translation import gettext_lazy as _
 
 from worklist import changes, values
 from worklist.actor import actor
+from worklist.admin.nonsense import KeysAlone, refuse_nonsense
+from worklist.admin.seen import FIELD, SeenForm, last_change
 from worklist.audit import trail
 from worklist.audit.models import AuditEvent
-from worklist.audit.trail import Actor
 from worklist.models.fields import DicomText
 
-Lists = Mapping[str, Sequence[models.Model]]
 _EVENTS_PER_PAGE = 50
 
 
-class SignedAdmin(admin.ModelAdmin):
+class SignedAdmin(KeysAlone, admin.ModelAdmin):
     """Each write ends in the trail, the row and its lists of related rows under one signature."""
 
     object_history_template = "admin/signed_history.html"
@@ -37,12 +37,26 @@ class SignedAdmin(admin.ModelAdmin):
     class Media:
         css = {"all": ("admin.css",)}
 
-    # Identifiers that the site gives when they are left empty, and that never change.
-    given_once: tuple[str, ...] = ()
+    form = SeenForm
 
-    def write(self, obj: Any, *, lists: Lists, by: Actor) -> None:
-        """Save a row whose form is valid. Pages whose rows have verbs of their own call those."""
-        trail.save(obj, by=by, lists=lists)
+    def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
+        refuse_nonsense(request, object_id)
+        seen = last_change(self.model, unquote(object_id))
+        row = super().get_object(request, object_id, from_field)
+        if row is not None:
+            setattr(row, FIELD, getattr(row, "version", seen))
+        return row
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return [name for name in super().get_fields(request, obj) if name != FIELD]
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """A form that changes a row says which version of it it was filled from."""
+        fieldsets = super().get_fieldsets(request, obj)
+        if obj is None or not self.has_change_permission(request, obj):
+            return fieldsets
+        (title, options), *others = fieldsets
+        return ((title, {**options, "fields": (*options["fields"], FIELD)}), *others)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Wait for save_related, which knows the lists."""
@@ -59,7 +73,7 @@ class SignedAdmin(admin.ModelAdmin):
         for formset in formsets:
             formset.save(commit=False)  # writes nothing; the message of the page counts its rows
             lists |= _list_of(obj, formset)
-        self.write(obj, lists=lists, by=actor(request))
+        trail.save(obj, by=actor(request), lists=lists)
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         trail.delete(obj, by=actor(request))
@@ -68,6 +82,14 @@ class SignedAdmin(admin.ModelAdmin):
         with transaction.atomic():
             for obj in queryset:
                 trail.delete(obj, by=actor(request))
+
+    def changelist_view(self, request: HttpRequest, *args: Any, **options: Any) -> HttpResponse:
+        refuse_nonsense(request)
+        try:
+            return super().changelist_view(request, *args, **options)
+        except (DataError, OverflowError, ValueError) as error:
+            # Filters are taken from the address as they stand: a year 99999, a number of 30 digits.
+            raise BadRequest("what the list is asked for cannot be looked up") from error
 
     def changeform_view(self, request: HttpRequest, *args: Any, **options: Any) -> HttpResponse:
         return self._or_say_why(request, super().changeform_view, *args, **options)
@@ -79,24 +101,16 @@ class SignedAdmin(admin.ModelAdmin):
         self, request: HttpRequest, view: Any, *args: Any, **options: Any
     ) -> HttpResponse:
         """Tell what another person's write, after the form was found valid, has made impossible."""
+        refuse_nonsense(request)
         try:
             return view(request, *args, **options)
         except ValidationError as error:
             messages.error(request, " ".join(error.messages))
         except IntegrityError:  # ProtectedError is one
             messages.error(request, "Somebody else has changed this meanwhile. Nothing was saved.")
+        except OverflowError as error:  # SQLite's, for a key of 30 digits
+            raise BadRequest("no key of any row") from error
         return HttpResponseRedirect(request.get_full_path())
-
-    def formfield_for_dbfield(
-        self, db_field: models.Field[Any, Any], request: HttpRequest, **options: Any
-    ) -> Any:
-        if db_field.name in self.given_once:
-            options |= {"required": False, "help_text": "given by the site when left empty"}
-        return super().formfield_for_dbfield(db_field, request, **options)
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[Any, ...]:
-        given = [name for name in self.given_once if obj and getattr(obj, name)]
-        return (*super().get_readonly_fields(request, obj), *given)
 
     def get_search_results(
         self, request: HttpRequest, queryset: Any, search_term: str
@@ -119,6 +133,7 @@ class SignedAdmin(admin.ModelAdmin):
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
+        refuse_nonsense(request, object_id)
         events = AuditEvent.objects.filter(
             model=self.opts.label_lower, object_id=unquote(object_id)
         )
@@ -176,7 +191,7 @@ class OrderedFormSet(forms.BaseInlineFormSet):
             form.fields["DELETE"].widget.attrs["aria-label"] = _("Delete")
 
 
-class OrderedInline(admin.TabularInline):
+class OrderedInline(KeysAlone, admin.TabularInline):
     """An ordered list of related rows. Whoever may change the parent may change the list."""
 
     form = OrderedForm

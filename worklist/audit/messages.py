@@ -66,8 +66,8 @@ _RECORDS = {
     "worklist.requestedprocedure": codes.PROCEDURE_RECORD,
     "worklist.scheduledprocedurestep": codes.PROCEDURE_RECORD,
 }
-_LOOKS = ("view", "print", "export", "test")
-_ACTION_CODES = {"create": "C", "change": "U", "delete": "D"} | dict.fromkeys(_LOOKS, "R")
+LOOKS = ("view", "print", "export")
+_ACTION_CODES = {"create": "C", "change": "U", "delete": "D"} | dict.fromkeys((*LOOKS, "test"), "R")
 # A.5.1.2.3: creation, amendment, erasure; use, report, export.
 _LIFE_CYCLES = {
     "create": "1",
@@ -128,7 +128,7 @@ def classify(event: Event) -> tuple[Code, Code | None]:
         return codes.QUERY, None
     if event.model in _RECORDS:
         return _RECORDS[event.model], None
-    if event.action in _LOOKS:
+    if event.action in LOOKS:
         # A list is what a person asks for and gets: a query that is not DICOM's (A.5.3.10, note 2).
         is_trail = event.object_label == codes.AUDIT_TRAIL
         return (codes.AUDIT_LOG_USED if is_trail else codes.QUERY), None

@@ -9,6 +9,8 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from worklist.audit.messages import LOOKS
+
 
 def actions() -> list[tuple[str, str]]:
     """What is signed: writes, looks at what is of a patient, and who was let in or kept out."""
@@ -73,6 +75,12 @@ class AuditEvent(models.Model):
             # The history of one object.
             models.Index(fields=("model", "object_id", "at"), name="audit_event_of_object"),
             models.Index(fields=("at",), name="audit_event_at"),
+            # Which lists have shown a patient: few among the queries of modalities.
+            models.Index(
+                fields=("at",),
+                condition=Q(model="", action__in=LOOKS),
+                name="audit_event_of_lists",
+            ),
         )
 
     def __str__(self) -> str:

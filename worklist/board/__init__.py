@@ -9,7 +9,7 @@ from worklist.board.changes import etag
 from worklist.board.day import read
 from worklist.board.filters import Filters
 from worklist.board.search import ELSEWHERE_SHOWN
-from worklist.board.shown import Board, Exam, Lane, Scanner, exams
+from worklist.board.shown import Board, Exam, Lane, Scanner, exams, patients
 
 __all__ = [
     "ELSEWHERE_SHOWN",
@@ -20,5 +20,6 @@ __all__ = [
     "Scanner",
     "etag",
     "exams",
+    "patients",
     "read",
 ]

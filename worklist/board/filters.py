@@ -1,4 +1,4 @@
-"""What of which day the board shows, and how: its query string. No database."""
+"""What of which day the board shows, and how: its query string and its search. No database."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 from urllib.parse import urlencode
 
 from worklist import clock
+from worklist.dates import parse_day
 from worklist.models import FINAL, StepStatus
 
 VIEWS = ("list", "times")
 ALL, OPEN = "all", "open"
 # Days that have a day before and after them, and a week.
-_FIRST_YEAR, _LAST_YEAR = 1900, 2999
 
 
 def _printable(text: str) -> str:
@@ -24,8 +24,9 @@ def _printable(text: str) -> str:
 
 @dataclass(frozen=True)
 class Filters:
-    """What of which day is shown, and how: the board's query string.
+    """What of which day is shown, and how: the board's query string, and the search beside it.
 
+    Whom one searches for stands in no address: those end in histories and in logs of proxies.
     `status` "" is all but cancelled, "open" what is still to be done, "all" everything.
     """
 
@@ -37,14 +38,9 @@ class Filters:
     view: str = "list"
 
     @classmethod
-    def of(cls, query: Mapping[str, str]) -> Filters:
+    def of(cls, query: Mapping[str, str], *, search: str = "") -> Filters:
         """The filters of a query string; what makes no sense there is as if it were not."""
-        try:
-            day = dt.date.fromisoformat(query.get("day", ""))
-        except ValueError:
-            day = clock.today()
-        if not _FIRST_YEAR <= day.year <= _LAST_YEAR:
-            day = clock.today()
+        day = parse_day(query.get("day", "")) or clock.today()
         station, status, view = (query.get(name, "") for name in ("station", "status", "view"))
         return cls(
             day=day,
@@ -53,7 +49,7 @@ class Filters:
             if station.isascii() and station.isdigit() and len(station) < 18
             else None,
             status=status if status in (ALL, OPEN, *StepStatus) else "",
-            q=_printable(query.get("q", "")).strip()[:64],
+            q=_printable(search).strip()[:64],
             view=view if view in VIEWS else "list",
         )
 
@@ -65,7 +61,6 @@ class Filters:
             "modality": wanted.modality,
             "station": wanted.station or "",
             "status": wanted.status,
-            "q": wanted.q,
             "view": "" if wanted.view == "list" else wanted.view,
         }
         return "?" + urlencode({name: value for name, value in shown.items() if value})

@@ -150,3 +150,9 @@ def exams(shown: Board) -> list[tuple[Exam, tuple[Scanner, ...]]]:
                 at[exam.pk].append(lane.scanner)
     in_order = sorted(found.values(), key=lambda exam: (exam.start, exam.pk))
     return [(exam, tuple(at[exam.pk])) for exam in in_order]
+
+
+def patients(shown: Board) -> list[int]:
+    """The keys of the patients whom a board shows, on its day and found on others."""
+    exams_shown = (*(exam for lane in shown.lanes for exam in lane.exams), *shown.elsewhere)
+    return sorted({exam.patient for exam in exams_shown})

@@ -6,6 +6,7 @@ else has saved. What a door shows or parses is not here.
 
 from __future__ import annotations
 
+from worklist.catalogue.seen import add_ae_title, take_address, take_ae_title
 from worklist.catalogue.verbs import (
     CodedText,
     StaleError,
@@ -23,6 +24,7 @@ from worklist.catalogue.verbs import (
 __all__ = [
     "CodedText",
     "StaleError",
+    "add_ae_title",
     "delete_closed_day",
     "distrust_certificate",
     "save_closed_day",
@@ -31,5 +33,7 @@ __all__ = [
     "save_procedure_type",
     "save_station",
     "set_procedure_type_active",
+    "take_address",
+    "take_ae_title",
     "trust_certificate",
 ]

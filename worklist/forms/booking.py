@@ -8,15 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.db.models import prefetch_related_objects
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from worklist import clock, values
+from worklist.dates import parse_day
 from worklist.forms.patient import pregnancy_choices
-from worklist.forms.text import DicomField, PersonField, TimeOfDayField
+from worklist.forms.text import DayField, DicomField, PersonField, TimeOfDayField
 from worklist.models import OrderSet, ProcedureType, Station
 from worklist.scheduling import slots
+from worklist.views.asked import is_number
 
 _DAY = dt.timedelta(days=1)
 
@@ -34,7 +37,7 @@ class ReasonField(DicomField):
             raise forms.ValidationError(
                 _(
                     "Reason is %(count)d characters; it is sent as %(limit)d. Put the rest into "
-                    "*History*."
+                    "“History”."
                 )
                 % {"count": len(value), "limit": limit}
             )
@@ -58,11 +61,7 @@ class VisitForm(forms.Form):
     contrast = forms.BooleanField(label=gettext_lazy("A contrast agent is given"), required=False)
     contrast_agent = DicomField("LO", label=gettext_lazy("Contrast agent"))
     creatinine = DicomField("SH", label=gettext_lazy("Creatinine"))
-    creatinine_date = forms.DateField(
-        label=gettext_lazy("Measured on"),
-        required=False,
-        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
-    )
+    creatinine_date = DayField(label=gettext_lazy("Measured on"), required=False)
     pregnancy = forms.TypedChoiceField(
         label=gettext_lazy("Pregnancy"),
         choices=pregnancy_choices,
@@ -84,17 +83,38 @@ class VisitForm(forms.Form):
         initial=True,
     )
 
+    # What says nothing unless a contrast agent is given.
+    CONTRAST = ("contrast_agent", "creatinine", "creatinine_date")
     DETAILS = ("accession_number", "placer_number", "admission_id", "ward")
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.fields["creatinine"].label = _("Creatinine in %(unit)s") % {
+            "unit": settings.CREATININE_UNIT
+        }
+
+    def clean(self) -> None:
+        data = self.cleaned_data
+        if not data.get("contrast"):
+            for name in self.CONTRAST:
+                if data.get(name):
+                    told = {"tick": self.fields["contrast"].label}
+                    self.add_error(name, _("Tick “%(tick)s”, or empty this field.") % told)
+        elif data.get("creatinine_date") and not data.get("creatinine"):
+            self.add_error("creatinine", _("Enter the creatinine, or empty its date."))
 
     @property
     def comments(self) -> str:
         """What the technologist is told about the step."""
         data = self.cleaned_data
-        if not data.get("creatinine"):
+        value = data.get("creatinine")
+        if not value:
             return ""
         measured = data.get("creatinine_date")
         day = f" ({measured:%Y-%m-%d})" if measured else ""
-        return f"Creatinine: {data['creatinine']}{day}"
+        # Who writes a unit beside the number means that one.
+        unit = "" if value[-1].isalpha() else f" {settings.CREATININE_UNIT}"
+        return f"Creatinine: {value}{unit}{day}"
 
 
 class StationChoice(forms.ModelChoiceField):
@@ -108,9 +128,7 @@ class PlaceForm(forms.Form):
     """Where and when one procedure is to be; `filled_…` is what the catalogue or we proposed."""
 
     station = StationChoice(Station.objects.none(), label=gettext_lazy("Scanner"), empty_label=None)
-    day = forms.DateField(
-        label=gettext_lazy("Day"), widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
-    )
+    day = DayField(label=gettext_lazy("Day"))
     time = TimeOfDayField(label=gettext_lazy("Time"))
     minutes = forms.IntegerField(label=gettext_lazy("Minutes"), min_value=1, max_value=24 * 60)
     filled_station = forms.CharField(required=False, widget=forms.HiddenInput)
@@ -130,9 +148,12 @@ class PlaceForm(forms.Form):
         fitting = fitting_stations(kind, stations)
         others = [station for station in stations if station not in fitting]
         self.stations = {str(station.pk): station for station in (*fitting, *others)}
-        field.choices = [
-            (key, field.label_from_instance(station)) for key, station in self.stations.items()
-        ]
+
+        def choices(some: Sequence[Station]) -> list[Any]:
+            return [(str(each.pk), field.label_from_instance(each)) for each in some]
+
+        unfit = [(_("Does not do this"), choices(others))] if others else []
+        field.choices = [*choices(fitting), *unfit]
 
     def clean_station(self) -> Station:
         station: Station = self.cleaned_data["station"]
@@ -181,7 +202,7 @@ class Chosen:
 def chosen(key: str) -> Chosen | None:
     """The entry that this key names: "p12" is a procedure, "s3" an order set."""
     kind, number = key[:1], key[1:]
-    if not (number.isascii() and number.isdigit()) or len(number) > 15:
+    if not is_number(number):
         return None
     types = ProcedureType.objects.filter(is_active=True).select_related("requested_procedure_code")
     if kind == "p":
@@ -233,10 +254,11 @@ def fill(
             "filled_day": "" if typed("day") else place["day"],
             "filled_time": "" if typed("time") else place["time"],
         }
-        if place["time"] and place["day"]:
+        booked, lasts = parse_day(place["day"]), _minutes(place["minutes"])
+        if place["time"] and booked and lasts:
             try:
-                start = dt.datetime.fromisoformat(f"{place['day']}T{place['time']}")
-                after = start + dt.timedelta(minutes=int(place["minutes"]))
+                start = dt.datetime.combine(booked, dt.time.fromisoformat(place["time"]))
+                after = start + dt.timedelta(minutes=lasts)
             except ValueError:
                 pass
         made |= {f"{number}-{name}": value for name, value in place.items()}
@@ -248,6 +270,16 @@ def _station(kind: ProcedureType, stations: Sequence[Station], typed: str) -> di
     if typed or not fitting:
         return {"station": typed}
     return {"station": str(fitting[0].pk)}
+
+
+def _minutes(text: str) -> int | None:
+    """The minutes of an exam, None when these are none."""
+    field = PlaceForm.base_fields["minutes"]
+    try:
+        minutes: int = field.clean(text)
+    except forms.ValidationError:
+        return None
+    return minutes
 
 
 def _start(
@@ -262,10 +294,9 @@ def _start(
     if time:
         return {"day": day or f"{after:%Y-%m-%d}", "time": time}
     station = next((each for each in stations if str(each.pk) == place["station"]), None)
-    try:
-        wanted = dt.date.fromisoformat(day) if day else after.date()
-        minutes = int(place["minutes"])
-    except ValueError:
+    wanted = parse_day(day) if day else after.date()
+    minutes = _minutes(place["minutes"])
+    if wanted is None or minutes is None:
         return {"day": day, "time": ""}
     if station is None:
         return {"day": f"{wanted:%Y-%m-%d}", "time": ""}

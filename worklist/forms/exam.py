@@ -14,6 +14,8 @@ from django.utils.translation import gettext_lazy
 
 from worklist import names
 from worklist.audit import trail
+from worklist.forms.booking import urgencies
+from worklist.forms.untouched import KeepsUntouched, is_untouched
 from worklist.models import ImagingServiceRequest, RequestedProcedure, ScheduledProcedureStep
 from worklist.models.orders import priorities
 from worklist.names import NameGroup
@@ -58,7 +60,7 @@ def renamed(stored: str, typed: str) -> str:
     return str(NameGroup(family, given))
 
 
-class PartForm(forms.ModelForm):
+class PartForm(KeepsUntouched):
     """One of the three rows."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -73,7 +75,7 @@ class PartForm(forms.ModelForm):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         for name, field in self.fields.items():
-            if isinstance(field, NameField) and name in cleaned:
+            if isinstance(field, NameField) and name in cleaned and name not in self.untouched:
                 cleaned[name] = renamed(getattr(self.instance, name), cleaned[name])
         return cleaned
 
@@ -90,15 +92,13 @@ class PartForm(forms.ModelForm):
             name = change.column
             if name not in self.fields:
                 continue
-            typed = sent.cleaned_data.get(name, sent[name].data)
+            seen, typed = change.before, sent[name].data
             if isinstance(self.fields[name], NameField):
-                seen, typed = change.before or "", sent[name].data or ""
-                own[name] = renamed(seen, typed)
-                is_untouched = typed == written(seen)
+                own[name] = renamed(seen or "", typed or "")
+                seen = written(seen or "")
             else:
-                own[name] = trail.plain(typed)
-                is_untouched = own[name] == change.before
-            if is_untouched:
+                own[name] = trail.plain(sent.cleaned_data.get(name, typed))
+            if is_untouched(sent, name, seen):
                 value = self[name].value()
                 data[self.add_prefix(name)] = "" if value is None else str(value)
         return own
@@ -112,9 +112,7 @@ def _kept(name: str) -> str:
 
 
 class StepForm(PartForm):
-    performing_physician = NameField(
-        label=gettext_lazy("Performing physician"), required=False, max_length=64
-    )
+    performing_physician = NameField(label=gettext_lazy("Performing physician"), required=False)
 
     class Meta:
         model = ScheduledProcedureStep
@@ -135,19 +133,18 @@ class ProcedureForm(PartForm):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        known = dict(priorities())
         held = self.instance.priority
+        known = dict(urgencies())
+        if held not in known:
+            # What other systems have booked with stays as it is until somebody changes it.
+            known = {held: dict(priorities()).get(held, held or "–")} | known
         field: Any = self.fields["priority"]
-        field.choices = [("", "–"), *({held: held} | known if held else known).items()]
+        field.choices = list(known.items())
 
 
 class OrderForm(PartForm):
-    requesting_physician = NameField(
-        label=gettext_lazy("Requesting physician"), required=False, max_length=64
-    )
-    referring_physician = NameField(
-        label=gettext_lazy("Referring physician"), required=False, max_length=64
-    )
+    requesting_physician = NameField(label=gettext_lazy("Requesting physician"), required=False)
+    referring_physician = NameField(label=gettext_lazy("Referring physician"), required=False)
 
     class Meta:
         model = ImagingServiceRequest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from django import forms
@@ -9,7 +10,8 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from worklist import names, values
+from worklist import clock, names, values
+from worklist.dates import split_birth_date
 from worklist.forms.text import (
     BirthDateField,
     DicomField,
@@ -21,6 +23,9 @@ from worklist.forms.text import (
 from worklist.models import Patient
 from worklist.models.people import pregnancy_statuses, sexes
 from worklist.names import NameGroup
+
+# So many of the newest patients tell who gives IDs here.
+_LATELY = 1000
 
 
 def pregnancy_choices() -> list[tuple[Any, str]]:
@@ -35,7 +40,7 @@ class NewPatientForm(forms.Form):
         required=True,
         error_messages={
             "required": gettext_lazy(
-                "Enter the family name. If it is unknown, book a walk-in as *Unknown patient*."
+                "Enter the family name. If it is unknown, book a walk-in as “Unknown patient”."
             )
         },
     )
@@ -46,6 +51,7 @@ class NewPatientForm(forms.Form):
     patient_id = PatientIDField(label=gettext_lazy("Patient ID"))
     make_id = forms.BooleanField(label=gettext_lazy("Make one"), required=False)
     issuer = DicomField("LO", label=gettext_lazy("ID given by"))
+    issuer.widget.attrs["list"] = "known-issuers"
     born = BirthDateField(
         label=gettext_lazy("Born"), help_text=gettext_lazy("12 Apr 1979, 12.4.79 or 1979-04-12")
     )
@@ -85,11 +91,29 @@ class NewPatientForm(forms.Form):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.fields["issuer"].initial = settings.ISSUER_OF_PATIENT_ID
+        self.fields["issuer"].initial = lambda: self.usual_issuer
         for name in ("patient_id", "born"):
             # Needed, unless the tick beside it says otherwise.
             self.fields[name].is_needed = True  # type: ignore[attr-defined]
             self.fields[name].widget.attrs["aria-required"] = "true"
+
+    @cached_property
+    def _issuers(self) -> list[str]:
+        """Who gave the IDs of the patients who came last."""
+        lately = Patient.objects.order_by("-pk").values_list("issuer", flat=True)[:_LATELY]
+        return sorted(set(lately))
+
+    @property
+    def known_issuers(self) -> list[str]:
+        """Who gives patient IDs: this site first."""
+        issuers = [settings.ISSUER_OF_PATIENT_ID, *self._issuers]
+        return list(dict.fromkeys(filter(None, issuers)))
+
+    @property
+    def usual_issuer(self) -> str:
+        """This site as it is set, else the only one who gives IDs here."""
+        own: str = settings.ISSUER_OF_PATIENT_ID
+        return own or (self._issuers[0] if len(self._issuers) == 1 else "")
 
     def clean_weight(self) -> str:
         weight: str = self.cleaned_data["weight"].replace(",", ".")
@@ -106,9 +130,9 @@ class NewPatientForm(forms.Form):
     def clean(self) -> None:
         data = self.cleaned_data
         if not data.get("patient_id") and not data.get("make_id") and "patient_id" in data:
-            self.add_error("patient_id", _("Enter the patient ID, or tick *Make one*."))
+            self.add_error("patient_id", _("Enter the patient ID, or tick “Make one”."))
         if not data.get("born") and not data.get("born_unknown") and "born" in data:
-            self.add_error("born", _("Enter the date of birth, or tick *unknown*."))
+            self.add_error("born", _("Enter the date of birth, or tick “unknown”."))
         for group in self._groups():
             if (length := len(str(group))) > values.MAX_LENGTH["PN"]:
                 self.add_error(
@@ -148,15 +172,16 @@ class NewPatientForm(forms.Form):
 
 
 def names_in(text: str) -> dict[str, str]:
-    """What a search for somebody who is not here says of the name: "Rossi, Paolo" or "rossi paolo".
+    """What a search for somebody who is not here says: "Rossi, Paolo", "rossi paolo 9.9.48".
 
-    A text with digits in it is an ID or a date, no name.
+    A text with other digits in it is an ID, no name.
     """
-    text = " ".join(text.split())
+    text, born = split_birth_date(" ".join(text.split()), today=clock.today())
+    said = {"born": born.isoformat()} if born else {}
     if any(character.isdigit() for character in text):
-        return {}
+        return said
     family, _comma, given = (part.strip() for part in text.partition("," if "," in text else " "))
-    return {"family": _capitalised(family), "given": _capitalised(given)}
+    return {**said, "family": _capitalised(family), "given": _capitalised(given)}
 
 
 def _capitalised(name: str) -> str:

@@ -15,7 +15,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
 from worklist import clock, values
-from worklist.dates import parse_birth_date
+from worklist.dates import FIRST_YEAR, LAST_YEAR, is_reasonable, parse_birth_date
 
 # Zero-width characters and marks of direction: nobody sees them, and nothing matches them.
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
@@ -156,6 +156,20 @@ class BirthDateField(forms.CharField):
 
     def run_validators(self, value: Any) -> None:
         pass
+
+
+class DayField(forms.DateField):
+    """A day of the calendar, in a year that a worklist can have."""
+
+    def __init__(self, **options: Any) -> None:
+        widget = forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
+        super().__init__(**{"widget": widget, **options})
+
+    def validate(self, value: Any) -> None:
+        super().validate(value)
+        if value and not is_reasonable(value):
+            told = {"first": FIRST_YEAR, "last": LAST_YEAR}
+            raise ValidationError(_("Enter a year from %(first)d to %(last)d.") % told)
 
 
 class TimeOfDayField(forms.CharField):

@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from worklist import clock
+from worklist.forms.booking import urgencies
 from worklist.forms.text import TimeOfDayField
 from worklist.models import ProcedureType, Station
 from worklist.models.people import sexes
@@ -23,6 +24,10 @@ def starts() -> list[tuple[str, str]]:
     return [("now", _("Now")), ("at", _("At"))]
 
 
+# A time of today that is longer past is tomorrow's.
+_LONG_AGO = dt.timedelta(hours=12)
+
+
 class WalkInForm(forms.Form):
     """Exam, scanner and start, and the sex of somebody who is unknown."""
 
@@ -31,6 +36,12 @@ class WalkInForm(forms.Form):
         choices=unknown_sexes,
         initial="O",
         required=False,
+        widget=forms.RadioSelect,
+    )
+    urgency = forms.ChoiceField(
+        label=gettext_lazy("Urgency"),
+        choices=urgencies,
+        initial="ROUTINE",
         widget=forms.RadioSelect,
     )
     exam = forms.ModelChoiceField(
@@ -57,13 +68,20 @@ class WalkInForm(forms.Form):
     def clean(self) -> None:
         data = self.cleaned_data
         if data.get("start") == "at" and "time" in data and data["time"] is None:
-            self.add_error("time", _("Enter the time, or choose *Now*."))
+            self.add_error("time", _("Enter the time, or choose “Now”."))
 
     @property
     def moment(self) -> dt.datetime:
         """When it is to start, to the minute; who types a time means it."""
-        now = clock.now().replace(second=0)
+        now = clock.now().replace(second=0, microsecond=0)
         time: Any = self.cleaned_data["time"]
         if time is None:
             return now
-        return dt.datetime.combine(now.date(), time)
+        moment = dt.datetime.combine(now.date(), time)
+        # Shortly before midnight, 00:10 is tomorrow's.
+        return moment + dt.timedelta(days=1) if now - moment > _LONG_AGO else moment
+
+    @property
+    def is_now(self) -> bool:
+        """Whether the patient is here."""
+        return bool(self.cleaned_data["start"] == "now" and self.cleaned_data["time"] is None)

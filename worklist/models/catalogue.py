@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -252,8 +254,23 @@ class Station(Versioned):
         super().clean()
         # The two columns are of two tables: what calls under both is the one that it is named.
         others = StationTitle.objects.filter(ae_title=self.ae_title.strip())
-        if others.exclude(station=self.pk).exists():
-            raise ValidationError({"ae_title": gettext("Another scanner has this AE title.")})
+        other = others.exclude(station=self.pk).select_related("station").first()
+        if other is not None:
+            raise ValidationError({"ae_title": other.station.has_title})
+
+    def unique_error_message(
+        self, model_class: type[models.Model], unique_check: Sequence[str]
+    ) -> ValidationError:
+        other = Station.objects.filter(ae_title=self.ae_title).first()
+        if tuple(unique_check) == ("ae_title",) and other is not None:
+            return ValidationError(other.has_title, code="unique")
+        return super().unique_error_message(model_class, unique_check)
+
+    @property
+    def has_title(self) -> str:
+        """What people are told who give its AE title to another scanner."""
+        told = gettext("%(scanner)s already has this AE title.")
+        return told % {"scanner": self.friendly_name}
 
     @property
     def friendly_name(self) -> str:

@@ -152,7 +152,10 @@ class FoldedName(models.CharField):
 
 
 class SearchWords(models.CharField):
-    """What people search a row by, without accents and case, alike on every database."""
+    """What people search a row by, without accents and case, alike on every database.
+
+    Words with an umlaut stand in both spellings (values.searched_by).
+    """
 
     def __init__(self, of: tuple[str, ...] = (), **options: Any) -> None:
         self.of = tuple(of)
@@ -167,7 +170,7 @@ class SearchWords(models.CharField):
         return name, path, args, {"of": self.of, **options}
 
     def pre_save(self, instance: models.Model, add: bool) -> str:
-        words = values.search_words(" ".join(str(getattr(instance, name)) for name in self.of))
+        words = values.searched_by(" ".join(str(getattr(instance, name)) for name in self.of))
         words = words[: self.max_length]
         setattr(instance, self.attname, words)
         return words

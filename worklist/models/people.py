@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
 
+from worklist import names
 from worklist.audit.loaded import Loaded
 from worklist.models.fields import (
     DicomDate,
@@ -138,7 +139,8 @@ class Patient(Versioned):
         )
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.patient_id})"
+        """As people read it: MÜLLER, Anna · P1."""
+        return f"{names.text(self.name)} · {self.patient_id}"
 
 
 class PatientMerge(models.Model):

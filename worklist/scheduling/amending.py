@@ -92,7 +92,7 @@ def objections(
 ) -> tuple[Conflict, ...]:
     """What speaks against this plan, as `amend` will see it."""
     asked = proposals(step, plan, may_override=may_override)
-    return conflicts.find([each for each in asked if not each.is_emergency])
+    return tuple(each for each in conflicts.find(asked) if not each.gives_way)
 
 
 def proposals(step: ScheduledProcedureStep, plan: Plan, *, may_override: bool) -> list[Proposal]:

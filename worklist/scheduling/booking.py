@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import datetime as dt
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models.base import ModelState
 from django.utils.translation import gettext as _
@@ -20,11 +21,12 @@ from worklist.models import (
     RequestedProcedure,
     ScheduledProcedureStep,
     Station,
+    StepStatus,
 )
 from worklist.models.catalogue import character_sets
 from worklist.scheduling import conflicts, held
 from worklist.scheduling.conflicts import Conflict, Proposal
-from worklist.scheduling.orders import PlannedStep, place_order, save_patient
+from worklist.scheduling.orders import PlannedStep, place_order, save_patient, save_request
 from worklist.scheduling.patients import resolve
 from worklist.scheduling.versions import locked
 
@@ -43,11 +45,20 @@ class PlannedExam:
 
 
 @dataclass(frozen=True)
+class Booking:
+    """What was booked, and what speaks against it and gave way to an emergency."""
+
+    steps: tuple[ScheduledProcedureStep, ...]
+    gave_way: tuple[Conflict, ...]
+
+
+@dataclass(frozen=True)
 class Visit:
     """What is booked together. The request, and its patient, may be new or known.
 
     With `one_request` all exams stand under one accession number, else each has its own. With
-    `amends_patient` the answer about a pregnancy, in the row in hand, is saved with the patient.
+    `amends_patient` the answer about a pregnancy, in the row in hand, is saved with the patient. A
+    known request is amended by what the row in hand says, from this version of it.
     """
 
     request: ImagingServiceRequest
@@ -58,6 +69,8 @@ class Visit:
     comments: str = ""
     one_request: bool = True
     amends_patient: bool = False
+    order_version: int | None = None
+    has_arrived: bool = False
 
     @property
     def patient(self) -> Patient:
@@ -67,6 +80,12 @@ class Visit:
     def is_emergency(self) -> bool:
         return self.priority == EMERGENCY
 
+    def gives_contrast(self, exam: PlannedExam) -> bool:
+        """Whether a contrast agent is meant for this exam: where several are booked, for those of
+        which the catalogue says so, if it says so of any."""
+        using = [each for each in self.exams if each.procedure_type.uses_contrast]
+        return exam in using or not using
+
 
 def book(
     visit: Visit,
@@ -75,14 +94,15 @@ def book(
     accepted: frozenset[str] = frozenset(),
     reason: str = "",
     may_override: bool = False,
-) -> tuple[ScheduledProcedureStep, ...]:
+) -> Booking:
     """Book all of it or nothing. A new patient without an ID gets one of ours.
 
-    Raises ConflictsFound until each conflict is accepted (see conflicts.settle), ValidationError
-    when a row cannot be what it is told to be.
+    Raises ConflictsFound until each conflict is accepted (see conflicts.decide), ValidationError
+    when a row cannot be what it is told to be, StaleVersion when the order to be amended changed.
     """
     with transaction.atomic():
-        reason = conflicts.settle(
+        _take_as_it_stands(visit)
+        settled = conflicts.decide(
             proposals(visit, may_override=may_override),
             accepted=accepted,
             reason=reason,
@@ -93,26 +113,42 @@ def book(
             patient.patient_id = identifiers.patient_id(
                 patient.issuer, is_unknown=patient.is_unknown
             )
-        if patient._state.adding:
+        if patient._state.adding or visit.amends_patient:
             save_patient(patient, by=by)
-        elif visit.amends_patient:
-            answer, patient = patient.pregnancy_status, locked(resolve(patient))
-            patient.pregnancy_status = answer
-            save_patient(patient, by=by)
+        if not visit.request._state.adding:
+            save_request(visit.request, by=by)
         steps: list[ScheduledProcedureStep] = []
         asked = proposals(visit, may_override=may_override)
         for exam, request, proposal in zip(visit.exams, _requests(visit), asked, strict=True):
-            request.patient = patient
             planned = _step(visit, exam)
-            held.accept_risks(planned.step, [replace(proposal, patient=patient)])
+            held.accept_risks(planned.step, [proposal])
             steps += place_order(
                 request,
                 _procedure(visit, exam),
                 steps=[planned],
                 by=by,
-                reason=reason,
+                reason=settled.reason,
             )
-        return tuple(steps)
+        return Booking(tuple(steps), settled.gave_way)
+
+
+def _take_as_it_stands(visit: Visit) -> None:
+    """Make the visit's rows ours until the transaction ends, as others have left them.
+
+    Of the patient in hand the answer about a pregnancy counts, and nothing else.
+    """
+    conflicts.hold([exam.station for exam in visit.exams], [visit.patient])
+    patient, request = visit.patient, visit.request
+    if not patient._state.adding:
+        answer = patient.pregnancy_status
+        patient = Patient.objects.get(pk=resolve(patient, for_booking=True).pk)
+        if visit.amends_patient:
+            patient.pregnancy_status = answer
+    if not request._state.adding:
+        now = locked(request, version=visit.order_version)
+        if now.patient_id != patient.pk:
+            raise ValidationError(_("This order is another patient's by now."))
+    request.patient = patient
 
 
 def objections(visit: Visit, *, may_override: bool) -> tuple[Conflict, ...]:
@@ -132,7 +168,7 @@ def proposals(visit: Visit, *, may_override: bool) -> list[Proposal]:
             procedure_type=exam.procedure_type,
             is_emergency=visit.is_emergency,
             may_override=may_override,
-            gives_contrast=bool(visit.contrast_agent),
+            gives_contrast=visit.gives_contrast(exam) and bool(visit.contrast_agent),
         )
         for exam in visit.exams
     ]
@@ -160,8 +196,9 @@ def _step(visit: Visit, exam: PlannedExam) -> PlannedStep:
         modality=kind.modality,
         description=kind.description,
         location=exam.station.location,
-        contrast_agent=visit.contrast_agent,
-        comments=visit.comments,
+        contrast_agent=visit.contrast_agent if visit.gives_contrast(exam) else "",
+        comments=visit.comments if visit.gives_contrast(exam) else "",
+        status=StepStatus.ARRIVED if visit.has_arrived else StepStatus.SCHEDULED,
     )
     codes = kind.protocol_codes.order_by("proceduretypecode__position")
     return PlannedStep(step, (exam.station,), tuple(codes))
@@ -212,7 +249,8 @@ def illegible(visit: Visit) -> Iterator[Conflict]:
                 if lacking := legible.missing(word, terms, vr=vr):
                     words[word] = lacking
         if words:
-            yield Conflict("text", "warning", _cannot_show(station, words))
+            said = _cannot_show(station, words)
+            yield Conflict("text", "warning", said, gives_way=visit.is_emergency)
 
 
 def _cannot_show(station: Station, words: dict[str, tuple[str, ...]]) -> str:

@@ -80,9 +80,8 @@ def find(
 ) -> tuple[Conflict, ...]:
     """What speaks against the move. What is moved together does not stand in its own way."""
     planned = _proposals(chosen, afternoon, may_override=may_override)
-    return conflicts.find(
-        [each for several in planned.values() for each in several if not each.is_emergency]
-    )
+    found = conflicts.find([each for several in planned.values() for each in several])
+    return tuple(each for each in found if not each.gives_way)
 
 
 def carry_out(
@@ -135,7 +134,7 @@ def _stations(holds: Held, afternoon: Afternoon) -> list[Station]:
 def _proposals(
     chosen: Sequence[ScheduledProcedureStep], afternoon: Afternoon, *, may_override: bool
 ) -> dict[int, list[Proposal]]:
-    """What the move asks, by step. Nothing is asked for an emergency."""
+    """What the move asks, by step."""
     together = frozenset(step.pk for step in chosen)
     holds = held.of_all(chosen)
     return {

@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Literal
 
-from django.db.models import Q
-
-from worklist import names, values
+from worklist import lookup, names, values
 from worklist.models import Patient
+from worklist.scheduling.patients import resolve
 
 # How much of two names is the same, from which on one may be a slip of the other.
 _LIKE = 0.8
 _MANY = 50
-_SUREST = {"id": 0, "same": 1}
+_SUREST = {"id": 0, "same": 1, "id-elsewhere": 2}
+
+Why = Literal["id", "id-elsewhere", "same", "swapped", "like", "name"]
 
 
 @dataclass(frozen=True)
 class Duplicate:
-    """A stored patient who may be the same: the ID is taken, or name and birth date are alike."""
+    """A stored patient who may be the same: the ID is in use, or name and birth date are alike.
+
+    `issuer` is who gave that ID, where it is in use with somebody else's ("id-elsewhere").
+    """
 
     patient: Patient
-    why: Literal["id", "same", "swapped", "like", "name"]
+    why: Why
+    issuer: str = ""
 
     @property
     def is_certain(self) -> bool:
-        """The database holds one patient an ID: another ID, or the stored patient."""
+        """The database holds one patient an ID and issuer: another ID, or the stored patient."""
         return self.why == "id"
 
     @property
@@ -36,39 +42,68 @@ class Duplicate:
 
 
 def find(new: Patient) -> tuple[Duplicate, ...]:
-    """The stored patients who may be this new one, the surest first. One statement."""
-    same_id = Q(patient_id=new.patient_id, issuer=new.issuer) if new.patient_id else Q(pk=None)
-    if new.birth_date:
-        alike = Q(birth_date=new.birth_date)
-    else:
-        alike = Q(name_folded=values.fold_name(new.name))
-    candidates = Patient.objects.filter(same_id | (alike & Q(merged_into=None)))
-    found = []
-    for stored in candidates.select_related("merged_into").order_by("pk"):
-        if stored.patient_id == new.patient_id and stored.issuer == new.issuer:
-            # The ID of a patient who was merged leads to the survivor.
-            found.append(Duplicate(stored.merged_into or stored, "id"))
-        elif new.birth_date is None:
-            found.append(Duplicate(stored, "name"))
-        elif _plain(new.name) == _plain(stored.name):
-            found.append(Duplicate(stored, "same"))
-        elif _swapped(new.name, stored.name):
-            found.append(Duplicate(stored, "swapped"))
-        elif _are_alike(new.name, stored.name):
-            found.append(Duplicate(stored, "like"))
+    """The stored patients who may be this new one, each once, the surest first. Two statements."""
+    found = [*_of_the_id(new), *_of_the_name(new)]
     found.sort(key=lambda duplicate: _SUREST.get(duplicate.why, len(_SUREST)))
-    return tuple(found[:_MANY])
+    once: dict[int, Duplicate] = {}
+    for duplicate in found:
+        once.setdefault(duplicate.patient.pk, duplicate)
+    return tuple(once.values())[:_MANY]
+
+
+def _of_the_id(new: Patient) -> Iterable[Duplicate]:
+    """Whoever has this ID, whoever gave it; that of a merged patient leads to the survivor."""
+    if not new.patient_id:
+        return
+    for stored in Patient.objects.filter(patient_id=new.patient_id).order_by("pk")[:_MANY]:
+        why: Why = "id" if stored.issuer == new.issuer else "id-elsewhere"
+        yield Duplicate(resolve(stored), why, stored.issuer)
+
+
+def _of_the_name(new: Patient) -> Iterable[Duplicate]:
+    standing = Patient.objects.filter(merged_into=None).order_by("pk")
+    if new.birth_date is None:
+        words = " ".join(_parts(new.name))
+        for stored in lookup.with_words(standing, words)[:_MANY] if words.strip() else ():
+            if _same(new.name, stored.name):
+                yield Duplicate(stored, "name")
+        return
+    for stored in standing.filter(birth_date=new.birth_date):
+        if _same(new.name, stored.name):
+            yield Duplicate(stored, "same")
+        elif _swapped(new.name, stored.name):
+            yield Duplicate(stored, "swapped")
+        elif _are_alike(new.name, stored.name):
+            yield Duplicate(stored, "like")
+
+
+def _parts(name: str) -> tuple[str, str]:
+    alphabetic, ideographic, _ = names.groups(name)
+    group = alphabetic if alphabetic.family or alphabetic.given else ideographic
+    return group.family, group.given
 
 
 def _plain(name: str) -> tuple[str, str]:
-    alphabetic, ideographic, _ = names.groups(name)
-    group = alphabetic if alphabetic.family or alphabetic.given else ideographic
-    return values.search_words(group.family), values.search_words(group.given)
+    family, given = _parts(name)
+    return values.search_words(family), values.search_words(given)
+
+
+def _spellings(name: str) -> tuple[set[str], set[str]]:
+    """Family and given name, each in the spellings that it has without umlauts."""
+    family, given = ({values.search_words(part), values.spelt_out(part)} for part in _parts(name))
+    return family, given
+
+
+def _same(one: str, other: str) -> bool:
+    """Müller and Mueller are the same name."""
+    pairs = zip(_spellings(one), _spellings(other), strict=True)
+    return all(spellings & others for spellings, others in pairs)
 
 
 def _swapped(one: str, other: str) -> bool:
     """Family and given name stand in each other's place."""
-    return _plain(one) == _plain(other)[::-1] != _plain(other)
+    pairs = zip(_spellings(one), _spellings(other)[::-1], strict=True)
+    return all(spellings & others for spellings, others in pairs)
 
 
 def _are_alike(one: str, other: str) -> bool:

@@ -112,6 +112,7 @@ def proposals(
     """
     procedure = step.requested_procedure
     held = held or of(step)
+    is_at_new_time = start != dt.datetime.combine(step.start_date, step.start_time)
     return [
         Proposal(
             patient=None if number else procedure.request.patient,
@@ -123,7 +124,8 @@ def proposals(
             ignoring=frozenset({step.pk, *ignoring}),
             is_emergency=procedure.priority == URGENT,
             may_override=may_override,
-            is_at_new_time=start != dt.datetime.combine(step.start_date, step.start_time),
+            is_at_new_time=is_at_new_time,
+            is_moved=is_at_new_time or station not in held.stations,
             gives_contrast=bool(step.contrast_agent),
             accepted_risks=frozenset(step.accepted_risks.split()),
         )

@@ -11,15 +11,11 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from worklist import values
 from worklist.audit import trail
 from worklist.audit.trail import Actor
 from worklist.models import ImagingServiceRequest, Patient, PatientMerge
+from worklist.scheduling.heirs import give_back, take_over
 from worklist.scheduling.versions import check_all, locked
-
-# What the survivor takes over beside the requests: several values in one column. An allergy that
-# was noted with either of the two is one of the patient's.
-_TAKEN_OVER = ("allergies", "medical_alerts", "other_names")
 
 
 def resolve(patient: Patient, *, for_booking: bool = False) -> Patient:
@@ -76,7 +72,7 @@ def merge(
             merged=merged,
             actor=by.name,
             request_ids=[request.pk for request in requests],
-            former=_take_over(survivor, merged),
+            former=take_over(survivor, merged),
         )
         for request in requests:
             request.patient = survivor
@@ -119,31 +115,6 @@ def _refuse_same_accession_numbers(
         )
 
 
-def _brought(merged: Patient) -> dict[str, tuple[str, ...]]:
-    """What the survivor takes over of this patient, by column."""
-    taken = {column: values.split(getattr(merged, column)) for column in _TAKEN_OVER}
-    ids = () if merged.is_unknown else (merged.patient_id,)
-    names = () if merged.is_unknown else (merged.name,)
-    return {
-        **taken,
-        "other_ids": (*ids, *values.split(merged.other_ids)),
-        "other_names": (*names, *taken["other_names"]),
-    }
-
-
-def _take_over(survivor: Patient, merged: Patient) -> dict[str, str]:
-    """Add to the survivor what is known of the merged one; answer what its columns were."""
-    former = {}
-    for column, brought in _brought(merged).items():
-        held = values.split(getattr(survivor, column))
-        own = {*held, survivor.patient_id, survivor.name}
-        added = [value for value in dict.fromkeys(brought) if value not in own]
-        if added:
-            former[column] = values.join(list(held))
-            setattr(survivor, column, values.join([*held, *added]))
-    return former
-
-
 # --- taking a merge back --------------------------------------------------------------------------
 
 
@@ -177,7 +148,7 @@ def unmerge(merge: PatientMerge, *, by: Actor, reason: str = "") -> PatientMerge
         for request in moved.order_by("pk"):
             request.patient = merged
             trail.save(request, by=by, reason=reason)
-        _give_back(survivor, merged, merge.former)
+        give_back(survivor, merged, merge.former)
         survivor.full_clean()
         trail.save(survivor, by=by, reason=reason)
         merged.merged_into = None
@@ -185,16 +156,3 @@ def unmerge(merge: PatientMerge, *, by: Actor, reason: str = "") -> PatientMerge
         merge.undone_at = timezone.now()
         trail.save(merge, by=by, reason=reason)
         return merge
-
-
-def _give_back(survivor: Patient, merged: Patient, former: dict[str, str]) -> None:
-    """Take out what came with the merge; what somebody has added since stays."""
-    brought = _brought(merged)
-    for column, was in former.items():
-        own = set(values.split(was))
-        kept = [
-            value
-            for value in values.split(getattr(survivor, column))
-            if value in own or value not in brought[column]
-        ]
-        setattr(survivor, column, values.join(kept))

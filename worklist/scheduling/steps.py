@@ -60,6 +60,8 @@ def reschedule(
             )
         step = locked(step, version=version)
         _refuse_if_final(step)
+        if version is not None and not may_move(step.status):
+            raise ValidationError(_("This exam has started: it cannot be moved any more."))
         if accepted is not None:
             planned = held.proposals(step, start, stations=stations, may_override=may_override)
             settled = conflicts.settle(planned, accepted=frozenset(accepted), reason=reason)
@@ -129,8 +131,8 @@ def forward(status: str) -> tuple[StepStatus, ...]:
 
 
 def may_move(status: str) -> bool:
-    """Whether a step of this status can be rescheduled: it is not over."""
-    return status not in FINAL
+    """Whether people can move a step of this status: it has not started."""
+    return status in BEFORE_START
 
 
 def may_cancel(status: str) -> bool:

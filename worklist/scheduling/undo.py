@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from django.core import signing
 from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
 from django.utils.translation import gettext_noop
 
 from worklist.audit.trail import Actor
-from worklist.models import ScheduledProcedureStep, Station, StepStatus
+from worklist.models import Patient, ScheduledProcedureStep, Station, StepStatus
 from worklist.scheduling import conflicts, held, steps
-from worklist.scheduling.conflicts import Conflict
+from worklist.scheduling.conflicts import Conflict, ConflictsFound
 from worklist.scheduling.orders import save_step
 from worklist.scheduling.versions import locked
 
@@ -29,6 +31,9 @@ TAKEN_BACK = gettext_noop("Taken back")
 BY_MISTAKE = gettext_noop("Booked by mistake")
 
 Kind = Literal["move", "cancel", "status", "booking"]
+# What puts a step where another may stand by now, and what then speaks against it.
+_TAKES_PLACES = ("move", "cancel")
+_MEANWHILE = ("overlap", "elsewhere", "inactive")
 _KINDS = ("move", "cancel", "status", "booking")
 
 
@@ -129,21 +134,45 @@ def _former(row: Sequence[Any]) -> tuple[Former, int]:
 
 
 def take_back(
-    token: Token, *, by: Actor
-) -> tuple[tuple[ScheduledProcedureStep, ...], tuple[Conflict, ...]]:
-    """Make every step again what it was; answer them, and where they overlap with others now.
+    token: Token,
+    *,
+    by: Actor,
+    accepted: Collection[str] = (),
+    reason: str = "",
+    may_override: bool = False,
+) -> tuple[ScheduledProcedureStep, ...]:
+    """Make every step again what it was, all of them or none; answer them.
 
-    All of them or none. Raises StaleVersion when somebody has changed one since.
+    Raises StaleVersion when somebody has changed one since, and ConflictsFound when a place was
+    taken meanwhile: `accepted` are the fingerprints of what the person has seen of that.
     """
     with transaction.atomic():
         if token.kind == "booking":
-            return tuple(_canceled(former, version, by) for former, version in token.formers), ()
+            return tuple(_canceled(former, version, by) for former, version in token.formers)
         at = Station.objects.in_bulk({pk for former, _ in token.formers for pk in former.stations})
-        if token.kind == "move":
-            conflicts.hold(at.values(), [])
+        if token.kind in _TAKES_PLACES:
+            # Stations and patients wait for each other before steps do, as when booking.
+            steps = [former.pk for former, _ in token.formers]
+            of = Q(requests__procedures__steps__in=steps)
+            conflicts.hold(at.values(), Patient.objects.filter(of).distinct())
         in_order = sorted(token.formers, key=lambda each: each[0].pk)
-        back = [_restored(former, version, at, by) for former, version in in_order]
-        return tuple(back), _overlaps(back) if token.kind == "move" else ()
+        rows = [locked(ScheduledProcedureStep(pk=f.pk), version=version) for f, version in in_order]
+        since = min((row.changed_at for row in rows), default=timezone.now())
+        why = reason.strip()
+        back = [
+            _restored(row, former, at, by, why)
+            for row, (former, _) in zip(rows, in_order, strict=True)
+        ]
+        if token.kind in _TAKES_PLACES:
+            found = _taken(back, since, may_override=may_override)
+            if any(
+                each.level == "error"
+                or each.fingerprint not in accepted
+                or (each.needs_reason and not why)
+                for each in found
+            ):
+                raise ConflictsFound(found)
+        return tuple(back)
 
 
 def _canceled(former: Former, version: int, by: Actor) -> ScheduledProcedureStep:
@@ -152,9 +181,8 @@ def _canceled(former: Former, version: int, by: Actor) -> ScheduledProcedureStep
 
 
 def _restored(
-    former: Former, version: int, at: dict[int, Station], by: Actor
+    step: ScheduledProcedureStep, former: Former, at: dict[int, Station], by: Actor, why: str
 ) -> ScheduledProcedureStep:
-    step = locked(ScheduledProcedureStep(pk=former.pk), version=version)
     start = dt.datetime.fromisoformat(former.start)
     step.start_date, step.start_time = start.date(), start.time()
     end_date, end_time = former.end
@@ -163,21 +191,31 @@ def _restored(
     step.station_names = former.station_names
     step.status = StepStatus(former.status)
     stations = [at[pk] for pk in former.stations]
-    return save_step(step, stations=stations, by=by, reason=TAKEN_BACK)
+    return save_step(step, stations=stations, by=by, reason=why or TAKEN_BACK)
 
 
-def _overlaps(back: Sequence[ScheduledProcedureStep]) -> tuple[Conflict, ...]:
-    """Somebody may have taken a place that was free for a moment: a person must know."""
+def _taken(
+    back: Sequence[ScheduledProcedureStep], since: dt.datetime, *, may_override: bool
+) -> tuple[Conflict, ...]:
+    """What somebody has done meanwhile with the places that were free for a moment."""
     together = frozenset(step.pk for step in back)
+    holds = held.of_all(back)
     planned = [
         proposal
         for step in back
         for proposal in held.proposals(
             step,
             dt.datetime.combine(step.start_date, step.start_time),
+            held=holds[step.pk],
             ignoring=together,
-            may_override=True,
+            may_override=may_override,
         )
+        if not proposal.is_emergency
     ]
-    found = [each for planned_one in planned for each in conflicts.find([planned_one])]
-    return tuple(each for each in found if each.code == "overlap")
+    found = [each for each in conflicts.find(planned) if each.code in _MEANWHILE]
+    # What stood there before has been asked about before.
+    others = ScheduledProcedureStep.objects.filter(
+        pk__in=[each.step_id for each in found if each.step_id], changed_at__gte=since
+    )
+    came = set(others.values_list("pk", flat=True))
+    return tuple(each for each in found if each.step_id in came or each.level == "error")

@@ -172,7 +172,7 @@ def _table(
             for source, place in folded:
                 row[place] = _folded(row[source])
             for sources, place, length in searched:
-                words = values.search_words(" ".join([row[source] for source in sources]))
+                words = values.searched_by(" ".join([row[source] for source in sources]))
                 row[place] = words[:length]
             yield row
 

@@ -20,7 +20,7 @@ from worklist.roles import needs
 from worklist.scheduling import bulk
 from worklist.scheduling.bulk import Afternoon, SelectionChanged
 from worklist.scheduling.conflicts import Conflict, ConflictsFound
-from worklist.views import notices, record
+from worklist.views import looks, notices, record
 from worklist.views.exams import SEE
 from worklist.views.moves import BOOK, OVERRIDE, WHY_MOVE
 
@@ -126,6 +126,7 @@ def _initial(request: HttpRequest) -> dict[str, Any]:
 def _preview(request: HttpRequest, afternoon: Afternoon) -> dict[str, Any]:
     chosen = bulk.selected(afternoon)
     conflicts = bulk.find(chosen, afternoon, may_override=request.user.has_perm(OVERRIDE))
+    looks.at_list(request, map(record.patient_of, chosen), looks.MOVED)
     return {
         "afternoon": afternoon,
         "seen": bulk.digest(chosen),

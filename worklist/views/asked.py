@@ -11,4 +11,9 @@ _DIGITS = 18
 def number(parameters: Mapping[str, str], name: str) -> int:
     """The whole number of this parameter; 0, which no row has, when it is none."""
     text = parameters.get(name, "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS else 0
+    return int(text) if is_number(text) else 0
+
+
+def is_number(text: str) -> bool:
+    """Whether this can be the key of a row."""
+    return text.isascii() and text.isdigit() and len(text) <= _DIGITS

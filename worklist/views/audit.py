@@ -19,7 +19,8 @@ from django.utils.translation import gettext_lazy
 
 from worklist import changes, names, sheets
 from worklist.actor import actor
-from worklist.audit import happenings, trail
+from worklist.audit import happenings, looks, trail
+from worklist.audit.messages import LOOKS
 from worklist.audit.models import AuditEvent, actions
 from worklist.models import Patient, ScheduledProcedureStep
 from worklist.roles import needs
@@ -175,7 +176,7 @@ def _rows(events: QuerySet[AuditEvent]) -> Iterator[list[str]]:
                 str(event.outcome),
                 event.model,
                 event.object_id,
-                event.object_label,
+                _subject(event)["label"],
                 event.reason,
                 "; ".join(f"{c.label}: {c.before} → {c.after}" for c in told.changes),
             ]
@@ -220,9 +221,9 @@ def _after(events: QuerySet[AuditEvent], before: str) -> QuerySet[AuditEvent]:
 
 
 def _of_patient(pk: int) -> Q:
-    """Everything about a patient: the row, its orders, their procedures, their exams."""
+    """Everything about a patient: the row, its orders, procedures, exams, and lists with it."""
     steps = ScheduledProcedureStep.objects.filter(requested_procedure__request__patient=pk)
-    return _of_rows("worklist.patient", [pk]) | _of_steps(steps)
+    return _of_rows("worklist.patient", [pk]) | _of_steps(steps) | looks.of_patient(pk)
 
 
 def _of_step(pk: int) -> Q:
@@ -272,6 +273,9 @@ def _row(told: changes.Told) -> dict[str, Any]:
 
 def _subject(event: AuditEvent) -> dict[str, str]:
     label = event.object_label
-    if event.model == "worklist.patient":
+    if event.model == "worklist.patient" and "^" in label:
+        # As the trail kept it once.
         label = names.text(label)
+    elif label and event.action in LOOKS and not event.model:
+        label = _(label)
     return {"kind": subjects().get(event.model, event.model), "label": label}

@@ -7,14 +7,17 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from worklist import board, clock
+from worklist.actor import actor
+from worklist.audit import looks
 from worklist.models import StepStatus
 from worklist.roles import needs
 from worklist.scheduling import FINAL, steps
 from worklist.views import frame, rows
-from worklist.views.refresh import answer
+from worklist.views.looks import DAY
+from worklist.views.refresh import answer, filters_of
 from worklist.views.timetable import timetable
 
 SEE = "worklist.view_scheduledprocedurestep"
@@ -31,11 +34,15 @@ def home(request: HttpRequest) -> HttpResponse:
     return redirect("admin:index" if getattr(request.user, "is_staff", False) else "preferences")
 
 
-@require_safe
+# Nothing is written by any of them: a search is posted to stay out of the address.
+LOOK = ("GET", "HEAD", "POST")
+
+
+@require_http_methods(LOOK)
 @needs(SEE)
 def today(request: HttpRequest) -> HttpResponse:
     """A day of the board; only its changing part for a page that refreshes itself."""
-    filters = board.Filters.of(request.GET.dict())
+    filters = filters_of(request)
     return answer(
         request,
         filters,
@@ -57,6 +64,8 @@ def context(request: HttpRequest, filters: board.Filters) -> dict[str, Any]:
     """What the board's templates show."""
     can_book = request.user.has_perm(BOOK)
     shown = board.read(filters, with_gaps=can_book)
+    details = {"day": filters.day.isoformat()}
+    looks.seen_again(board.patients(shown), by=actor(request), label=DAY, details=details)
     made = {
         "board": shown,
         "filters": filters,
@@ -64,8 +73,8 @@ def context(request: HttpRequest, filters: board.Filters) -> dict[str, Any]:
         "previous": filters.query(day=filters.day - _DAY),
         "next": filters.query(day=filters.day + _DAY),
         "this_day": filters.query(day=clock.today()),
-        "without_search": filters.query(q=""),
-        "without_filters": filters.query(modality="", station=None, status="", q=""),
+        "without_search": filters.query(),
+        "without_filters": filters.query(modality="", station=None, status=""),
         "modalities": [
             (name, filters.query(modality=name), name == filters.modality)
             for name in shown.modalities

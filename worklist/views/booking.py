@@ -19,13 +19,13 @@ from django.views.decorators.http import require_POST
 
 from worklist import lookup, names, once
 from worklist.actor import actor
-from worklist.models import ScheduledProcedureStep
 from worklist.roles import needs
-from worklist.scheduling import booking, undo
+from worklist.scheduling import StaleVersion, booking, undo
+from worklist.scheduling.booking import Booking, Visit
 from worklist.scheduling.conflicts import ConflictsFound, when
-from worklist.views import notices
+from worklist.views import looks, notices, way_back
+from worklist.views.asked import is_number
 from worklist.views.desk import Desk
-from worklist.views.who import is_key
 
 _PARTS = {"who", "exam", "when", "advice", "twins"}
 _EVERY = 10_000
@@ -52,9 +52,12 @@ def exam_new(request: HttpRequest) -> HttpResponse:
 def patients(request: HttpRequest) -> HttpResponse:
     """The options of the patient lookup."""
     query = request.POST.get("patient_query", "")
+    found = lookup.find_patients(query)
+    looks.at_found(request, found)
     context = {
         "query": query.strip(),
-        "found": lookup.find_patients(query),
+        "found": found,
+        "is_searched": lookup.is_search(query),
         "who": _form_of(request),
     }
     return render(request, "booking/patient_options.html", context)
@@ -68,7 +71,7 @@ def procedures(request: HttpRequest) -> HttpResponse:
     found = lookup.find_procedures(query)
     if _is_for_walk_in(request):
         found = walk_in_procedures(request, query)
-    context = {"found": found, "address": _form_of(request)}
+    context = {"query": query.strip(), "found": found, "address": _form_of(request)}
     return render(request, "booking/exam_options.html", context)
 
 
@@ -83,7 +86,7 @@ def walk_in_procedures(request: HttpRequest, query: str) -> tuple[lookup.Choice,
 def last_used(request: HttpRequest) -> list[str]:
     """The keys of the exams that this PC has put on a list last, the newest first."""
     kept = request.COOKIES.get(LAST_USED, "")[:100].split(".")
-    return [key for key in kept if is_key(key)]
+    return [key for key in kept if is_number(key)]
 
 
 def _is_for_walk_in(request: HttpRequest) -> bool:
@@ -106,6 +109,7 @@ def parts(request: HttpRequest) -> HttpResponse:
     desk.press()
     if part in ("exam", "when"):
         desk.fill()
+    looks.at_form(request, desk.who)
     return render(request, f"booking/{part}.html", {"desk": desk, "who": desk.who})
 
 
@@ -117,6 +121,7 @@ def _opened(request: HttpRequest) -> QueryDict:
     data = QueryDict(mutable=True)
     data["form_key"] = once.new_key()
     data["one_request"] = "on"
+    data["next"] = way_back.of(request)
     for name in ("patient", "station", "day", "time", "after"):
         if value := request.GET.get(name, ""):
             data["after" if name == "after" else _OPENED[name]] = value
@@ -132,7 +137,9 @@ _OPENED = {
 
 
 def _page(request: HttpRequest, desk: Desk, *, status: int = 200) -> HttpResponse:
-    return render(request, "booking/new.html", {"desk": desk, "who": desk.who}, status=status)
+    looks.at_form(request, desk.who)
+    context = {"desk": desk, "who": desk.who, "way_back": way_back.of(request)}
+    return render(request, "booking/new.html", context, status=status)
 
 
 def _save(request: HttpRequest, desk: Desk, *, is_another_next: bool) -> HttpResponse:
@@ -141,30 +148,32 @@ def _save(request: HttpRequest, desk: Desk, *, is_another_next: bool) -> HttpRes
     if not desk.is_valid() or once.carried_out(key):
         return sent_before(request, key) or _page(request, desk, status=422)
     visit = desk.visit()
-    booked: list[ScheduledProcedureStep] = []
+    done: list[Booking] = []
 
     def work() -> str:
-        booked.extend(
-            booking.book(
-                visit,
-                by=actor(request),
-                accepted=desk.accepted,
-                reason=desk.why,
-                may_override=desk.may_override,
-            )
+        made = booking.book(
+            visit,
+            by=actor(request),
+            accepted=desk.accepted,
+            reason=desk.why,
+            may_override=desk.may_override,
         )
+        done.append(made)
+        came_from = way_back.given(request)
         if is_another_next:
-            return f"{reverse('exam-new')}?{urlencode({'after': booked[-1].pk})}"
-        return board(booked[0].start_date)
+            query = {"after": made.steps[-1].pk, "next": way_back.without_search(came_from)}
+            return f"{reverse('exam-new')}?{urlencode({k: v for k, v in query.items() if v})}"
+        return way_back.to_board(came_from) or board(made.steps[0].start_date)
 
     try:
         outcome = once.carry_out(key, work)
-    except (ConflictsFound, ValidationError, IntegrityError) as error:
+    except (ConflictsFound, ValidationError, IntegrityError, StaleVersion) as error:
         desk.refused(error)
         return _page(request, desk, status=422)
     if outcome.is_repeated:
         return sent_before(request, key) or redirect(outcome.address)
-    notices.done(request, told(booked), undo=undo.of_booking(booked, form=key))
+    (made,) = done
+    notices.done(request, told(made, visit), undo=undo.of_booking(made.steps, form=key))
     return redirect(outcome.address)
 
 
@@ -185,15 +194,32 @@ def board(day: dt.date) -> str:
         return reverse("exam-new")
 
 
-def told(booked: list[ScheduledProcedureStep]) -> str:
-    """What was booked, in a sentence."""
-    first = booked[0]
-    request = first.requested_procedure.request
-    words = {
-        "exam": ", ".join(dict.fromkeys(step.description for step in booked)),
-        "patient": names.text(request.patient.name),
-        "when": when(dt.datetime.combine(first.start_date, first.start_time)),
-        "scanner": first.station_names.replace("\\", ", "),
-        "accession": request.accession_number,
-    }
-    return _("%(patient)s: %(exam)s is booked %(when)s on %(scanner)s (%(accession)s).") % words
+def told(made: Booking, visit: Visit) -> str:
+    """What was booked, in a sentence, and what gave way to it."""
+    exams = []
+    for step, exam in zip(made.steps, visit.exams, strict=True):
+        exams.append(
+            {
+                "exam": step.description,
+                "when": when(exam.start),
+                "scanner": exam.station.friendly_name,
+                "accession": step.requested_procedure.request.accession_number,
+            }
+        )
+    patient = names.text(made.steps[0].requested_procedure.request.patient.name)
+    if len(exams) == 1:
+        said = _("%(patient)s: %(exam)s is booked %(when)s on %(scanner)s (%(accession)s).")
+        said %= {"patient": patient, **exams[0]}
+    else:
+        each = _("%(exam)s %(when)s on %(scanner)s (%(accession)s)")
+        listed = "; ".join(each % exam for exam in exams)
+        said = _("%(patient)s is booked for %(exams)s.") % {"patient": patient, "exams": listed}
+    return f"{said} {told_all_the_same(made)}".strip()
+
+
+def told_all_the_same(made: Booking) -> str:
+    """What gave way to an emergency, "" when nothing did."""
+    if not made.gave_way:
+        return ""
+    conflicts = " ".join(conflict.message for conflict in made.gave_way)
+    return _("Booked all the same: %(conflicts)s") % {"conflicts": conflicts}

@@ -24,11 +24,27 @@ from worklist.models import (
     ScheduledProcedureStep,
     Station,
 )
-from worklist.scheduling import booking
+from worklist.scheduling import StaleVersion, booking
 from worklist.scheduling.booking import PlannedExam, Visit
 from worklist.scheduling.conflicts import Conflict, ConflictsFound
 from worklist.views import advice
-from worklist.views.who import Problem, Who, is_key, problems_of
+from worklist.views.asked import is_number, number
+from worklist.views.who import Problem, Who, problems_of
+
+# What the form says of the order, and the columns that hold it.
+_ORDER = {
+    "referring": "referring_physician",
+    "history": "comments",
+    "placer_number": "placer_order_number",
+    "admission_id": "admission_id",
+    "ward": "patient_location",
+}
+
+
+def _shown(name: str, value: str) -> str:
+    """The value of a column as its field shows it."""
+    shown: str = VisitForm.base_fields[name].prepare_value(value)
+    return shown
 
 
 class Desk:
@@ -48,11 +64,22 @@ class Desk:
     @cached_property
     def after(self) -> ScheduledProcedureStep | None:
         """The exam that was just booked for this patient, when another follows."""
-        key = self.data.get("after", "")
         steps = ScheduledProcedureStep.objects.select_related(
             "requested_procedure__request__patient"
         )
-        return steps.filter(pk=key).first() if is_key(key) else None
+        return steps.filter(pk=number(self.data, "after")).first()
+
+    @cached_property
+    def order(self) -> ImagingServiceRequest | None:
+        """The order to which another exam is added, as it is stored."""
+        if self.after is None or self.who.patient is None:
+            return None
+        order = ImagingServiceRequest.objects.get(pk=self.after.requested_procedure.request_id)
+        return order if order.patient_id == self.who.patient.pk else None
+
+    @property
+    def order_number(self) -> str:
+        return self.order.accession_number if self.order else ""
 
     def _before(self) -> Patient | None:
         return self.after.requested_procedure.request.patient if self.after else None
@@ -84,8 +111,7 @@ class Desk:
         data = self.data
         if (key := data.pop("choose_patient", [""])[-1]) != "":
             self.who.choose(key)
-            if key == "none":
-                data["after"] = ""
+            self._leave_order()
         elif (key := data.pop("choose_exam", [""])[-1]) != "":
             data["exam"] = key
             data["exam_query"] = ""
@@ -97,17 +123,28 @@ class Desk:
             return self._act(data.pop("act", [""])[-1])
         return ""
 
+    def _leave_order(self) -> None:
+        """Somebody else is chosen: what the order says is not said of this patient."""
+        if self.after is None:
+            return
+        order = ImagingServiceRequest.objects.get(pk=self.after.requested_procedure.request_id)
+        for name, column in _ORDER.items():
+            if self.data.get(name) == _shown(name, getattr(order, column)):
+                self.data[name] = ""
+        self.data["after"] = ""
+        self.__dict__.pop("after", None)
+
     def _take(self, slot: str) -> None:
         """Take a free slot, "0 12 2026-11-23 11:00": the place's number, scanner, day and time."""
         parts = dict(zip(("number", "station", "day", "time"), slot.split(), strict=False))
-        number = parts.pop("number", "")
-        if not is_key(number):
+        place = parts.pop("number", "")
+        if not is_number(place):
             return
         for name, value in parts.items():
-            self.data[f"{number}-{name}"] = value
-            self.data[f"{number}-filled_{name}"] = ""
+            self.data[f"{place}-{name}"] = value
+            self.data[f"{place}-filled_{name}"] = ""
         if "time" not in parts:
-            self.data[f"{number}-time"] = self.data[f"{number}-filled_time"] = ""
+            self.data[f"{place}-time"] = self.data[f"{place}-filled_time"] = ""
 
     def _spell(self) -> None:
         for name, spelt in self.spellings.items():
@@ -133,12 +170,12 @@ class Desk:
 
     def fill(self) -> None:
         """Let the catalogue, and the first free slots, fill in what nobody has typed."""
-        if self.after is not None and "referring" not in self.data:
-            procedure = self.after.requested_procedure
-            self.data["referring"] = VisitForm.base_fields["referring"].prepare_value(
-                procedure.request.referring_physician
-            )
-            self.data["urgency"] = procedure.priority
+        if self.after is not None and "order_version" not in self.data:
+            self.data["order_version"] = str(self.order.version) if self.order else "0"
+            if self.order is not None:
+                for name, column in _ORDER.items():
+                    self.data[name] = _shown(name, getattr(self.order, column))
+            self.data["urgency"] = self.after.requested_procedure.priority
             self.data.setdefault("want_day", f"{self.after.start_date:%Y-%m-%d}")
         if self.exam is None:
             return
@@ -167,7 +204,10 @@ class Desk:
 
     @cached_property
     def shown_visit(self) -> Form:
-        return self.visit_form if self.is_sent else VisitForm(initial=self._initial())
+        form = self.visit_form if self.is_sent else VisitForm(initial=self._initial())
+        if self.order is not None:
+            form.fields["accession_number"].help_text = _("empty: that of the order")
+        return form
 
     @cached_property
     def shown_places(self) -> list[PlaceForm]:
@@ -209,7 +249,7 @@ class Desk:
         """Whether the form can be booked as far as its fields say."""
         self.is_sent = self.who.is_sent = True
         if self.who.patient is None and not self.who.is_new:
-            self._say(_("Choose the patient, or *New patient*."), _("Patient"), "id_patient_query")
+            self._say(_("Choose the patient, or “New patient”."), _("Patient"), "id_patient_query")
         if self.exam is None:
             self._say(_("Choose the exam."), _("Exam"), "id_exam_query")
         elif any(f"{number}-time" not in self.data for number in range(len(self.exam.kinds))):
@@ -224,10 +264,14 @@ class Desk:
         self._said += self.who.duplicate_problems()
         return not self._said
 
-    def refused(self, error: ConflictsFound | ValidationError | IntegrityError) -> None:
+    def refused(
+        self, error: ConflictsFound | ValidationError | IntegrityError | StaleVersion
+    ) -> None:
         """Keep what the booking was refused for, to be shown."""
         if isinstance(error, ConflictsFound):
             self._refused = error.conflicts
+        elif isinstance(error, StaleVersion):
+            self._say_what_changed(error)
         elif isinstance(error, IntegrityError):
             # Somebody else registered this ID a moment ago.
             self._say(_("Somebody saved this patient or accession number a moment ago."))
@@ -235,6 +279,17 @@ class Desk:
         else:
             for text in error.messages:
                 self._say(text)
+
+    def _say_what_changed(self, error: StaleVersion) -> None:
+        """Somebody amended the order while this form was open: saving again amends it anew."""
+        self.data["order_version"] = str(error.row.version)
+        fields = {column: name for name, column in _ORDER.items()}
+        for change in error.changes:
+            if name := fields.get(change.column):
+                field = self.visit_form[name]
+                now = {"now": field.field.prepare_value(change.after) or "–"}
+                self._say(_("is “%(now)s” by now") % now, str(field.label), field.id_for_label)
+        self._say(_("Somebody has changed this order: look at it, then save again."))
 
     def _say(self, text: str, label: str = "", anchor: str = "") -> None:
         self._said.append(Problem(text, label, anchor))
@@ -278,23 +333,19 @@ class Desk:
             comments=self.visit_form.comments if has_contrast else "",
             one_request=data.get("one_request", True),
             amends_patient=amends,
+            order_version=number(self.data, "order_version") if self.order else None,
         )
 
     def _request(self, patient: Patient, data: dict[str, Any]) -> ImagingServiceRequest:
-        if self.after is not None and data.get("one_request") and not data.get("accession_number"):
-            request = self.after.requested_procedure.request
-            if request.patient_id == patient.pk:
-                request.patient = patient
-                return request
-        return ImagingServiceRequest(
-            patient=patient,
-            accession_number=data.get("accession_number", ""),
-            referring_physician=data.get("referring", ""),
-            placer_order_number=data.get("placer_number", ""),
-            admission_id=data.get("admission_id", ""),
-            patient_location=data.get("ward", ""),
-            comments=data.get("history", ""),
-        )
+        said = {column: data.get(name, "") for name, column in _ORDER.items()}
+        number = data.get("accession_number", "")
+        request = self.order
+        if request is None or not data.get("one_request") or number not in ("", self.order_number):
+            return ImagingServiceRequest(patient=patient, accession_number=number, **said)
+        request.patient = patient
+        for column, value in said.items() if data else ():
+            setattr(request, column, value)
+        return request
 
     # --- what speaks against it, and what is free -------------------------------------------------
 

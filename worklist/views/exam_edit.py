@@ -22,7 +22,7 @@ from worklist.models import ImagingServiceRequest, RequestedProcedure, Scheduled
 from worklist.roles import needs
 from worklist.scheduling import Plan, StaleVersion, amend, amending, held
 from worklist.scheduling.conflicts import Conflict, ConflictsFound
-from worklist.views import notices, record, stale
+from worklist.views import looks, notices, record, stale
 from worklist.views.exams import SEE, about
 from worklist.views.moves import BOOK, OVERRIDE
 
@@ -116,7 +116,9 @@ def edit(request: HttpRequest, pk: int) -> HttpResponse:
         shown["problems"] = error.messages
     else:
         told = {"exam": record.what(step), "name": names.text(record.patient_of(step).name)}
-        notices.done(request, _("%(exam)s of %(name)s is saved.") % told)
+        is_changed = _versions_of(record.step_or_404(pk)) != _versions_of(step)
+        said = _("%(exam)s of %(name)s is saved.") % told
+        notices.done(request, said if is_changed else _("Nothing was changed."))
         return redirect("exam", pk=pk)
     return _page(request, pk, made, form, versions=versions, **shown)
 
@@ -141,6 +143,7 @@ def _page(
         "versions": versions,
         **shown,
     }
+    looks.at_exam(request, step)
     return render(request, "exams/edit.html", data, status=shown.get("code", 200))
 
 

@@ -7,19 +7,19 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 from django.views.decorators.http import require_http_methods, require_safe
 
 from worklist import history, names
 from worklist.actor import actor
-from worklist.audit import trail
-from worklist.models import FINAL, ScheduledProcedureStep, StepStatus
+from worklist.models import ScheduledProcedureStep, StepStatus
 from worklist.models.orders import priorities
 from worklist.roles import needs
 from worklist.scheduling import StaleVersion, cancel, held, set_status, steps, undo
 from worklist.scheduling.undo import Former
-from worklist.views import notices, record, stale
+from worklist.views import looks, notices, record, stale
 
 SEE = "worklist.view_scheduledprocedurestep"
 _REASON_LENGTH = 200
@@ -37,7 +37,7 @@ _WHY_CANCEL = (
 def page(request: HttpRequest, pk: int) -> HttpResponse:
     """The exam among the patient's exams. Seen pages are signed."""
     step = record.step_or_404(pk)
-    trail.note("view", record.patient_of(step), by=actor(request), details={"exam": pk})
+    looks.at_exam(request, step)
     return render(request, "exams/exam.html", context(request, step))
 
 
@@ -47,8 +47,11 @@ def context(request: HttpRequest, step: ScheduledProcedureStep) -> dict[str, Any
     exams = record.exams_of(record.patient_of(step))
     ahead = steps.forward(step.status)
     before = steps.back(step.status)
+    shown = about(step)
+    lane = next((station.pk for station in shown["stations"]), 0)
     return {
-        **about(step),
+        **shown,
+        "board_url": f"{reverse('today')}?day={step.start_date:%Y-%m-%d}#e{step.pk}-{lane}",
         "banner": record.banner(record.patient_of(step)),
         "exams": [each for each in exams if not each.is_cancelled],
         "cancelled": [each for each in exams if each.is_cancelled],
@@ -56,7 +59,7 @@ def context(request: HttpRequest, step: ScheduledProcedureStep) -> dict[str, Any
         "priority": dict(priorities()).get(procedure.priority, procedure.priority),
         "forward": [(status.value, status.label) for status in ahead],
         "back": before.label if before else "",
-        "is_over": step.status in FINAL,
+        "may_be_moved": steps.may_move(step.status),
         "may_be_cancelled": step.status in steps.BEFORE_START,
     }
 
@@ -121,6 +124,7 @@ def status(request: HttpRequest, pk: int) -> HttpResponse:
         "next": record.way_back(request, "exam", pk),
         **shown,
     }
+    looks.at_exam(request, step)
     return render(request, "exams/status.html", data, status=shown.get("code", 200))
 
 
@@ -171,6 +175,7 @@ def cancel_exam(request: HttpRequest, pk: int) -> HttpResponse:
         "may_be_cancelled": step.status in steps.BEFORE_START,
         **shown,
     }
+    looks.at_exam(request, step)
     return render(request, "exams/cancel.html", data, status=shown.get("code", 200))
 
 

@@ -1,4 +1,4 @@
-"""An exam moves: free times are buttons, what speaks against a time is asked about."""
+"""An exam moves: free times are proposed, what speaks against a time is asked about."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from django.views.decorators.http import require_http_methods
 
 from worklist import clock, history, names
 from worklist.actor import actor
-from worklist.models import FINAL, ScheduledProcedureStep, Station
+from worklist.forms.text import TimeOfDayField
+from worklist.models import ScheduledProcedureStep, Station
 from worklist.roles import needs
-from worklist.scheduling import StaleVersion, held, reschedule, slots, undo
+from worklist.scheduling import StaleVersion, held, reschedule, slots, steps, undo
 from worklist.scheduling.conflicts import ConflictsFound
 from worklist.scheduling.undo import Former
-from worklist.views import notices, record, stale
+from worklist.views import looks, notices, record, stale
 from worklist.views.exams import SEE, about
 
 BOOK = "worklist.schedule_exam"
@@ -45,10 +46,7 @@ class MoveForm(forms.Form):
     day = forms.DateField(
         label=gettext_lazy("Day"), widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
     )
-    time = forms.TimeField(
-        label=gettext_lazy("Time"),
-        widget=forms.TimeInput(attrs={"type": "time", "step": 300}, format="%H:%M"),
-    )
+    time = TimeOfDayField(label=gettext_lazy("Time"))
     reason = forms.CharField(label=gettext_lazy("Why?"), max_length=200, required=False)
 
     def __init__(self, step: ScheduledProcedureStep, *args: Any, **options: Any) -> None:
@@ -61,6 +59,8 @@ class MoveForm(forms.Form):
         field.queryset = (fitting.filter(is_active=True) | fitting.filter(pk__in=own)).distinct()
         field.label_from_instance = lambda each: f"{each.friendly_name} ({each.ae_title})"
         self.fields["reason"].widget.attrs["list"] = "why-move"
+        # What is wrong comes before it.
+        self.fields["time"].widget.attrs["autofocus"] = not self.is_bound
 
     @property
     def start(self) -> dt.datetime:
@@ -70,16 +70,16 @@ class MoveForm(forms.Form):
 @require_http_methods(["GET", "HEAD", "POST"])
 @needs(SEE, BOOK)
 def move(request: HttpRequest, pk: int) -> HttpResponse:
-    """Move an exam: free times are buttons, what speaks against a time is asked about."""
+    """Move an exam: a free time fills the form, what speaks against a time is asked about."""
     step = record.step_or_404(pk)
     shown: dict[str, Any] = {}
     if request.method != "POST":
         form = MoveForm(step, initial=_initial(request, step))
-    elif "look" in request.POST:
-        # Only to see free times: what is typed stays, nothing is checked.
+    elif "look" in request.POST or "slot" in request.POST:
+        # Only to see free times, or to take one: what is typed stays, nothing is checked or moved.
         form = MoveForm(step, initial=_looked(request))
     else:
-        form = MoveForm(step, _slot(request))
+        form = MoveForm(step, request.POST)
         if form.is_valid():
             moved = _try(request, step, form)
             if isinstance(moved, HttpResponse):
@@ -96,12 +96,13 @@ def move(request: HttpRequest, pk: int) -> HttpResponse:
         "form": form,
         "why": [history.said(reason) for reason in WHY_MOVE],
         "next": record.way_back(request, "exam", pk),
-        "is_over": step.status in FINAL,
+        "may_be_moved": steps.may_move(step.status),
         "can_move_anyway": all(each.level == "warning" for each in found),
         "needs_reason": any(each.needs_reason for each in found),
         **_free(step, form),
         **shown,
     }
+    looks.at_exam(request, step)
     return render(request, "exams/move.html", data, status=shown.get("code", 200))
 
 
@@ -140,23 +141,18 @@ def _try(
     return _moved(request, step, former, saved)
 
 
-def _slot(request: HttpRequest) -> Any:
-    """The form as it was sent; the button of a free time says day and time itself."""
-    data = request.POST.copy()
-    day, _t, time = data.get("slot", "").partition("T")
-    if time:
-        data["day"], data["time"] = day, time
-    return data
-
-
 def _looked(request: HttpRequest) -> dict[str, Any]:
+    """The form as it was sent; the button of a free time says day and time itself."""
     typed = {name: request.POST.get(name, "") for name in ("station", "day", "time", "reason")}
-    if request.POST["look"] == "next":
+    day, _t, time = request.POST.get("slot", "").partition("T")
+    if time:
+        typed["day"], typed["time"] = day, time
+    if request.POST.get("look") == "next":
         try:
-            day = dt.date.fromisoformat(typed["day"])
+            shown = dt.date.fromisoformat(typed["day"])
         except ValueError:
-            day = clock.today()
-        typed["day"] = (day + dt.timedelta(days=1)).isoformat()
+            shown = clock.today()
+        typed["day"] = (shown + dt.timedelta(days=1)).isoformat()
     return typed
 
 
@@ -178,7 +174,9 @@ def _moved(
     former: Former,
     saved: ScheduledProcedureStep,
 ) -> HttpResponse:
-    if saved.version != step.version:
+    if saved.version == step.version:
+        notices.done(request, _("Nothing was changed."))
+    else:
         told = {
             "exam": record.what(step),
             "name": names.text(record.patient_of(step).name),

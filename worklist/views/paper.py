@@ -9,22 +9,24 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from worklist import board, clock, code128, names, sheets
 from worklist.actor import actor
-from worklist.audit import trail
+from worklist.audit import looks, trail
 from worklist.models import ScheduledProcedureStep, StepStatus
 from worklist.roles import needs
 from worklist.views import record
-from worklist.views.board import SEE
+from worklist.views.board import LOOK, SEE
+from worklist.views.looks import DAY
+from worklist.views.refresh import filters_of
 
 
-@require_safe
+@require_http_methods(LOOK)
 @needs(SEE)
 def day(request: HttpRequest) -> HttpResponse:
     """The day's list for paper: the board's filters, a scanner a page."""
-    filters = board.Filters.of(request.GET.dict())
+    filters = filters_of(request)
     shown = board.read(filters, with_gaps=False)
     _sign(request, "print", shown)
     lanes = [lane for lane in shown.lanes if lane.exams]
@@ -72,11 +74,11 @@ def _barcode(number: str) -> str:
         return ""
 
 
-@require_safe
+@require_http_methods(LOOK)
 @needs(SEE, "worklist.export_exams")
 def exams_csv(request: HttpRequest) -> StreamingHttpResponse:
     """The day's list as CSV for spreadsheets, a row an exam."""
-    filters = board.Filters.of(request.GET.dict())
+    filters = filters_of(request)
     shown = board.read(filters, with_gaps=False)
     _sign(request, "export", shown)
     response = StreamingHttpResponse(
@@ -133,7 +135,8 @@ def _sign(request: HttpRequest, action: str, shown: board.Board) -> None:
         "search": filters.q,
         "rows": shown.shown,
     }
-    trail.note(action, by=actor(request), label="exams of a day", details=details)
+    patients = board.patients(shown)
+    looks.seen(patients, by=actor(request), label=DAY, action=action, details=details)
 
 
 def _in_words(shown: board.Board) -> list[str]:

@@ -11,6 +11,8 @@ from django.utils.translation import gettext_lazy
 
 from worklist import clock, names
 from worklist.audit import trail
+from worklist.forms.text import PatientIDField
+from worklist.forms.untouched import KeepsUntouched, is_untouched
 from worklist.models import Patient
 from worklist.names import NameGroup
 from worklist.scheduling import StaleVersion
@@ -40,18 +42,20 @@ def _part(label: Any, *, required: bool = False) -> forms.CharField:
     return forms.CharField(label=label, required=required, max_length=64)
 
 
-class PatientForm(forms.ModelForm):
+class PatientForm(KeepsUntouched):
     """What a clerk may change in a patient."""
 
     family = _part(gettext_lazy("Family name"), required=True)
     given = _part(gettext_lazy("Given name"))
     middle = _part(gettext_lazy("Middle name"))
-    title = _part(gettext_lazy("Title"))
+    title = _part(gettext_lazy("Prefix"))
     suffix = _part(gettext_lazy("Suffix"))
     ideographic_family = _part(gettext_lazy("Family name in its own script"))
     ideographic_given = _part(gettext_lazy("Given name in its own script"))
     phonetic_family = _part(gettext_lazy("Family name as it is spoken"))
     phonetic_given = _part(gettext_lazy("Given name as it is spoken"))
+
+    patient_id = PatientIDField(label=gettext_lazy("Patient ID"), required=True)
 
     NAME = ("family", "given", "middle", "title", "suffix")
     OTHER_SCRIPTS = (
@@ -76,7 +80,6 @@ class PatientForm(forms.ModelForm):
         labels = {
             "birth_date": gettext_lazy("Date of birth"),
             "sex": gettext_lazy("Sex"),
-            "patient_id": gettext_lazy("Patient ID"),
             "allergies": gettext_lazy("Allergies"),
             "medical_alerts": gettext_lazy("Medical alerts"),
             "special_needs": gettext_lazy("Special needs"),
@@ -95,12 +98,15 @@ class PatientForm(forms.ModelForm):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.initial = {**_parts(self.instance.name), **self.initial}
+        # Some people have one name only, or none in these letters.
+        self.fields["family"].required = bool(self.initial["family"]) or not self.instance.pk
         for name in ("allergies", "medical_alerts"):
             self.fields[name].widget.attrs["rows"] = 2
 
     def clean(self) -> Any:
         cleaned = super().clean() or {}
-        for part in (*self.NAME, *self.OTHER_SCRIPTS):
+        touched = [p for p in (*self.NAME, *self.OTHER_SCRIPTS) if p not in self.untouched]
+        for part in touched:
             text = cleaned.get(part) or ""
             offender = next((sign for sign in text if sign in _SEPARATORS), None)
             if offender:
@@ -109,10 +115,10 @@ class PatientForm(forms.ModelForm):
                     _("Remove '%(sign)s': it separates the parts of a name in DICOM.")
                     % {"sign": offender},
                 )
-        if not any(part in self.errors for part in (*self.NAME, *self.OTHER_SCRIPTS)):
+        if touched and not any(part in self.errors for part in touched):
             # Before the model checks the whole name for its length.
             self.instance.name = self._name(cleaned)
-        born = cleaned.get("birth_date")
+        born = None if "birth_date" in self.untouched else cleaned.get("birth_date")
         if born and born > clock.today():
             self.add_error("birth_date", _("This date is in the future."))
         elif born and born.year < clock.today().year - _OLDEST:
@@ -140,7 +146,7 @@ class PatientForm(forms.ModelForm):
             else:
                 continue
             for part, seen in was.items():
-                if trail.plain(sent.cleaned_data.get(part)) == seen:
+                if is_untouched(sent, part, seen):
                     value = self[part].value()
                     data[part] = "" if value is None else str(value)
         return own
@@ -167,9 +173,10 @@ class PatientForm(forms.ModelForm):
         )
 
     def _get_validation_exclusions(self) -> set[str]:
+        excluded = super()._get_validation_exclusions()
         # The name is checked, too, though its parts are what is shown.
-        excluded: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]
-        return excluded - {"name"}
+        is_touched = {*self.NAME, *self.OTHER_SCRIPTS} - self.untouched
+        return excluded - {"name"} if is_touched else excluded
 
     def _update_errors(self, errors: Any) -> None:
         # What is wrong with the whole name is told at its first part.

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from django.core.exceptions import ValidationError
+from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
-from worklist import history, names, values
+from worklist import history, lookup
 from worklist.actor import actor
 from worklist.audit import trail
 from worklist.models import Patient, ScheduledProcedureStep
-from worklist.roles import needs
-from worklist.scheduling import StaleVersion, merge, patients, unmerge
-from worklist.views import notices, record, stale
+from worklist.roles import holders, needs
+from worklist.scheduling import StaleVersion, merge, patients, resolve, unmerge
+from worklist.views import looks, notices, record, stale
 from worklist.views.exams import SEE as SEE_EXAMS
 from worklist.views.patient_forms import PatientForm
 
@@ -36,17 +43,24 @@ _FACTS = (
 )
 _SHORTEST = 2
 _ALIKE = 5
+# Searches that a session keeps, by the keys that stand in addresses.
+_SEARCHES, _KEPT = "patient_searches", 20
 
 
-@require_safe
+@require_http_methods(["GET", "HEAD", "POST"])
 @needs(SEE)
 def search(request: HttpRequest) -> HttpResponse:
-    """Patients by words of their name or their ID, or those who are still to be identified."""
-    text = request.GET.get("q", "").strip()
+    """Patients by name, ID or date of birth, or those who are still to be identified.
+
+    What is searched for is sent by POST, and kept in the session: no address names a patient, and
+    the browser's "back" leads to what was found.
+    """
+    if request.method == "POST":
+        return _searched(request)
+    text = _asked(request)
     unknown = "unknown" in request.GET
     found = _found(text, unknown=unknown)
-    if found:
-        trail.note("view", by=actor(request), details={"patients": [each.pk for each in found]})
+    looks.at_list(request, found[:_RESULTS], looks.FOUND)
     data = {
         "q": text,
         "unknown": unknown,
@@ -54,20 +68,32 @@ def search(request: HttpRequest) -> HttpResponse:
         "more": len(found) > _RESULTS,
         "limit": _RESULTS,
         "asked": len(text) >= _SHORTEST or unknown,
+        "identified_by": _identified_by(request) if unknown else "",
     }
     return render(request, "patients/search.html", data)
 
 
+def _searched(request: HttpRequest) -> HttpResponse:
+    """Keep what is searched for, and lead to what is found."""
+    text = request.POST.get("q", "").strip()[:200]
+    key = secrets.token_urlsafe(6)
+    kept = list(request.session.get(_SEARCHES, {}).items())
+    request.session[_SEARCHES] = dict([*kept[1 - _KEPT :], (key, text)])
+    return redirect(f"{request.path}?{urlencode({'search': key})}")
+
+
+def _asked(request: HttpRequest) -> str:
+    """What was searched for; "" when the address is another's, or too old."""
+    kept: dict[str, str] = request.session.get(_SEARCHES, {})
+    return kept.get(request.GET.get("search", ""), "")
+
+
 def _found(text: str, *, unknown: bool = False) -> list[Patient]:
-    """The patients of whom every word is one, by name; one more than are shown."""
-    standing = Patient.objects.filter(merged_into=None)
+    """The patients who are meant, as everywhere; one more than are shown."""
     if unknown:
-        return list(standing.filter(is_unknown=True).order_by("-pk")[: _RESULTS + 1])
-    if len(text) < _SHORTEST:
-        return []
-    for word in values.search_words(text).split():
-        standing = standing.filter(search__contains=word)
-    return list(standing[: _RESULTS + 1])
+        standing = Patient.objects.filter(merged_into=None, is_unknown=True)
+        return list(standing.order_by("-pk")[: _RESULTS + 1])
+    return [each.patient for each in lookup.find_patients(text, limit=_RESULTS + 1)]
 
 
 @require_safe
@@ -75,7 +101,7 @@ def _found(text: str, *, unknown: bool = False) -> list[Patient]:
 def page(request: HttpRequest, pk: int) -> HttpResponse:
     """A patient's page. Seen pages are signed."""
     patient = _patient(pk)
-    trail.note("view", patient, by=actor(request))
+    looks.at(request, patient)
     exams = record.exams_of(patient)
     newest = patients.newest_merge(patient)
     data = {
@@ -83,11 +109,17 @@ def page(request: HttpRequest, pk: int) -> HttpResponse:
         "banner": record.banner(patient),
         "exams": [each for each in exams if not each.is_cancelled],
         "cancelled": [each for each in exams if each.is_cancelled],
-        "history": history.of(patient),
+        "history": history.of(patient, *patient.merges.all()),
         "merge": newest,
+        "identified_by": _identified_by(request) if patient.is_unknown else "",
         "has_facts": any(getattr(patient, column) for column in _FACTS),
     }
     return render(request, "patients/patient.html", data)
+
+
+def _identified_by(request: HttpRequest) -> str:
+    """Who can say who an unknown patient is, for who cannot."""
+    return "" if request.user.has_perm(MERGE) else holders("merge_patients")
 
 
 def _patient(pk: int) -> Patient:
@@ -119,6 +151,9 @@ def edit(request: HttpRequest, pk: int) -> HttpResponse:
                 shown = {"stale": stale.told(error, own=own), "code": 409}
             except ValidationError as error:
                 shown = {"problems": error.messages, "code": 422}
+            except IntegrityError:
+                told = _("Somebody gave this patient ID to another patient a moment ago.")
+                shown = {"problems": [told], "code": 422}
             else:
                 notices.done(request, _("%(name)s is saved.") % {"name": _named(form.instance)})
                 return redirect("patient", pk=pk)
@@ -131,11 +166,12 @@ def edit(request: HttpRequest, pk: int) -> HttpResponse:
         "open": record.open_exams(patient),
         **shown,
     }
+    looks.at(request, patient)
     return render(request, "patients/edit.html", data, status=shown.get("code", 200))
 
 
 def _named(patient: Patient) -> str:
-    return f"{names.text(patient.name)} ({patient.patient_id})"
+    return str(patient)
 
 
 # --- merging --------------------------------------------------------------------------------------
@@ -146,15 +182,22 @@ def _named(patient: Patient) -> str:
 def merge_patients(request: HttpRequest, pk: int) -> HttpResponse:
     """Find the other patient; see both side by side, choose who stays, type that one's ID."""
     patient = _patient(pk)
-    text = request.GET.get("q", "").strip()
+    if request.method == "POST" and "q" in request.POST:
+        return _searched(request)
+    text = _asked(request)
     other_pk = request.POST.get("with") or request.GET.get("with", "")
     other = None
     if other_pk.isdecimal() and other_pk != str(pk):
-        other = get_object_or_404(Patient, pk=int(other_pk), merged_into=None)
+        other = get_object_or_404(Patient, pk=int(other_pk))
     if patient.merged_into_id:
         return redirect("patient", pk=pk)
     shown: dict[str, Any] = {}
-    if request.method == "POST" and other is not None:
+    survivors: list[Patient] = []
+    if other is not None and other.merged_into_id:
+        survivors = [each for each in [resolve(other)] if each != patient]
+        shown = {"problems": [_merged_already(other, patient)], "code": 409}
+        other = None
+    elif request.method == "POST" and other is not None:
         try:
             survivor, merged = _chosen(request, patient, other)
             done = merge(
@@ -172,16 +215,26 @@ def merge_patients(request: HttpRequest, pk: int) -> HttpResponse:
             shown = {"problems": error.messages, "code": 422}
         else:
             told = {"merged": _named(done.merged), "survivor": _named(done.survivor)}
-            notices.done(request, _("%(merged)s is now %(survivor)s.") % told)
+            said = _("%(merged)s is now %(survivor)s.") % told
+            address = reverse("patient-unmerge", args=[done.survivor_id])
+            back = format_html('{} <a href="{}">{}</a>', said, address, _("Undo…"))
+            notices.done(request, back)
             return redirect("patient", pk=done.survivor_id)
+    others = survivors or [each for each in _found(text) if each != patient][:_RESULTS]
+    similar = _alike(patient) if other is None and not others else []
+    looks.at(request, patient, *([other] if other else []))
+    looks.at_list(request, [*others, *similar], looks.FOUND)
     data = {
         "patient": patient,
         "q": text,
-        "others": [each for each in _found(text) if each != patient][:_RESULTS],
-        "similar": _alike(patient) if other is None else [],
+        "others": others,
+        "similar": similar,
         "sides": [
-            {**_side(each), "version": _version_shown(request, each, is_told="stale" in shown)}
-            for each in (patient, other)
+            {
+                **_side(each, beside),
+                "version": _version_shown(request, each, is_told="stale" in shown),
+            }
+            for each, beside in ((patient, other), (other, patient))
         ]
         if other
         else [],
@@ -190,6 +243,14 @@ def merge_patients(request: HttpRequest, pk: int) -> HttpResponse:
         **shown,
     }
     return render(request, "patients/merge.html", data, status=shown.get("code", 200))
+
+
+def _merged_already(other: Patient, patient: Patient) -> str:
+    survivor = resolve(other)
+    told = {"merged": _named(other), "survivor": _named(survivor)}
+    if survivor == patient:
+        return _("%(merged)s was merged into this patient already.") % told
+    return _("%(merged)s was merged into %(survivor)s: choose that one.") % told
 
 
 def _alike(patient: Patient) -> list[Patient]:
@@ -229,18 +290,34 @@ def _version_shown(request: HttpRequest, patient: Patient, *, is_told: bool) -> 
     return patient.version if is_told else came or patient.version
 
 
-def _side(patient: Patient) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Fact:
+    """What is noted of a patient, beside another."""
+
+    label: str
+    value: str
+    differs: bool
+
+
+# What both columns show, whatever it says; the rest is shown where the two differ.
+_ALWAYS = ("birth_date", "sex", "patient_id", "issuer", "allergies", "medical_alerts")
+
+
+def _facts(patient: Patient, beside: Patient) -> Iterable[Fact]:
+    mine, others = (trail.snapshot(each, lists=False) for each in (patient, beside))
+    for column in (*_ALWAYS, *(name for name in mine if name not in _ALWAYS)):
+        differs = mine[column] != others[column]
+        if (differs or column in _ALWAYS) and column not in ("name", "merged_into"):
+            told = history.told("worklist.patient", column, None, mine[column])
+            yield Fact(told.label, told.after, differs)
+
+
+def _side(patient: Patient, beside: Patient) -> dict[str, Any]:
     """One column of the two."""
     steps = ScheduledProcedureStep.objects.filter(requested_procedure__request__patient=patient)
     return {
         "patient": patient,
-        "banner": record.Banner(
-            patient,
-            ", ".join(values.split(patient.allergies)),
-            ", ".join(values.split(patient.medical_alerts)),
-            (),
-            (),
-        ),
+        "facts": list(_facts(patient, beside)),
         "orders": patient.requests.count(),
         "exams": steps.count(),
     }
@@ -274,4 +351,5 @@ def unmerge_patients(request: HttpRequest, pk: int) -> HttpResponse:
         "moved": len(newest.request_ids),
         **shown,
     }
+    looks.at(request, newest.survivor, newest.merged)
     return render(request, "patients/unmerge.html", data, status=shown.get("code", 200))

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from urllib.parse import unquote
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.translation import get_language
 
 from worklist import board, clock
+
+# The search of a page that refreshes itself, percent-encoded.
+_SEARCH_HEADER = "X-Search"
+
+
+def filters_of(request: HttpRequest) -> board.Filters:
+    """The filters of the address, and the search that came in the form or beside the request."""
+    search = request.POST.get("q") or unquote(request.headers.get(_SEARCH_HEADER, ""))
+    return board.Filters.of(request.GET.dict(), search=search)
 
 
 def answer(

@@ -89,11 +89,17 @@ def tags(exam: Exam) -> str:
     if exam.is_unknown:
         made += f' <b class="tag tag-bad">{escape(_("Unknown patient"))}</b>'
     if exam.late:
-        text = escape(_("Late %(minutes)d min") % {"minutes": exam.late})
-        made += f' <b class="tag tag-warn late">{text}</b>'
+        made += f' <b class="tag tag-warn late">{escape(_late(exam.late))}</b>'
     if exam.is_similar:
         made += f' <b class="tag tag-busy">{escape(_("Similar name"))}</b>'
     return made
+
+
+def _late(minutes: int) -> str:
+    hours, rest = divmod(minutes, 60)
+    if hours:
+        return _("Late %(hours)d h %(minutes)02d") % {"hours": hours, "minutes": rest}
+    return _("Late %(minutes)d min") % {"minutes": rest}
 
 
 def status(value: str) -> str:

@@ -1,7 +1,11 @@
-"""Walk-ins: an exam that is put on a scanner's list within seconds, whatever speaks against it."""
+"""Walk-ins: an exam that is put on a scanner's list within seconds.
+
+What speaks against it gives way to an emergency, and is asked about otherwise.
+"""
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,6 +16,7 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -23,10 +28,19 @@ from worklist.forms.walk_in import WalkInForm
 from worklist.models import ImagingServiceRequest, ProcedureType, ScheduledProcedureStep, Station
 from worklist.roles import needs
 from worklist.scheduling import booking, slots, undo, walk_ins
-from worklist.scheduling.booking import EMERGENCY, PlannedExam, Visit
-from worklist.views import notices
-from worklist.views.booking import LAST_USED, board, last_used, sent_before, walk_in_procedures
-from worklist.views.who import Problem, Who, is_key, problems_of
+from worklist.scheduling.booking import EMERGENCY, Booking, PlannedExam, Visit
+from worklist.scheduling.conflicts import Conflict, ConflictsFound
+from worklist.views import looks, notices, way_back
+from worklist.views.asked import number
+from worklist.views.booking import (
+    LAST_USED,
+    board,
+    last_used,
+    sent_before,
+    told_all_the_same,
+    walk_in_procedures,
+)
+from worklist.views.who import Problem, Who, problems_of
 
 _PARTS = {
     "who": "booking/walk_in_who.html",
@@ -54,6 +68,7 @@ class WalkIn:
         self.who = Who(data, address=reverse("walk-in"))
         self.found_exams: tuple[lookup.Choice, ...] | None = None
         self.problems: list[Problem] = []
+        self.conflicts: tuple[Conflict, ...] = ()
         self.is_sent = False
 
     @property
@@ -66,15 +81,16 @@ class WalkIn:
 
     @cached_property
     def kind(self) -> ProcedureType | None:
-        key = self.data.get("exam", "")
         kinds = ProcedureType.objects.filter(is_active=True).prefetch_related("allowed_stations")
-        return kinds.filter(pk=key).first() if is_key(key) else None
+        return kinds.filter(pk=number(self.data, "exam")).first()
 
     @cached_property
     def form(self) -> WalkInForm:
         if self.is_sent:
             return WalkInForm(self.data)
-        return WalkInForm(initial={"unknown_sex": "O", "start": "now", **self.data.dict()})
+        usual = {"unknown_sex": "O", "start": "now"}
+        urgency = EMERGENCY if self.is_unknown else "ROUTINE"
+        return WalkInForm(initial={**usual, "urgency": urgency, **self.data.dict()})
 
     @cached_property
     def scanners(self) -> list[Scanner]:
@@ -85,11 +101,23 @@ class WalkIn:
         now = clock.now().replace(second=0)
         minutes = self.kind.minutes if self.kind else slots.USUAL_MINUTES
         free = slots.first_gaps(stations, now, minutes)
-        stations.sort(key=lambda station: free[station.pk] > now)
+        stations.sort(key=lambda station: max(free[station.pk], now))
         return [
             Scanner(station, "" if free[station.pk] == now else f"{free[station.pk]:%H:%M}")
             for station in stations
         ]
+
+    @property
+    def errors(self) -> list[Conflict]:
+        return [each for each in self.conflicts if each.level == "error"]
+
+    @property
+    def warnings(self) -> list[Conflict]:
+        return [each for each in self.conflicts if each.level == "warning"]
+
+    @property
+    def needs_reason(self) -> bool:
+        return any(each.needs_reason for each in self.warnings)
 
     @property
     def station(self) -> str:
@@ -136,7 +164,7 @@ class WalkIn:
         if who.is_typed:
             self.problems += problems_of(who.form) or who.duplicate_problems()
         elif who.patient is None and not self.is_unknown:
-            text = _("Choose the patient, or tick *Unknown patient*.")
+            text = _("Choose the patient, or tick “Unknown patient”.")
             self.problems.append(Problem(text, _("Patient"), "id_patient_query"))
         for field in self.form:
             anchor = WalkInForm.ANCHORS.get(field.name, field.id_for_label)
@@ -154,7 +182,12 @@ class WalkIn:
         )
         exam = PlannedExam(data["exam"], data["station"], self.form.moment, data["exam"].minutes)
         request = ImagingServiceRequest(patient=patient)
-        return Visit(request=request, exams=(exam,), priority=EMERGENCY)
+        return Visit(
+            request=request,
+            exams=(exam,),
+            priority=data["urgency"],
+            has_arrived=self.form.is_now,
+        )
 
 
 @needs("worklist.schedule_exam", "worklist.view_patient")
@@ -169,12 +202,14 @@ def walk_in(request: HttpRequest) -> HttpResponse:
     wants_save = desk.press() and request.method == "POST"
     part = _PARTS.get(request.GET.get("part", ""))
     if part:
+        looks.at_form(request, desk.who)
         return render(request, part, {"desk": desk, "who": desk.who})
     return _save(request, desk) if wants_save else _page(request, desk)
 
 
 def _page(request: HttpRequest, desk: WalkIn, *, status: int = 200) -> HttpResponse:
-    context = {"desk": desk, "who": desk.who}
+    looks.at_form(request, desk.who)
+    context = {"desk": desk, "who": desk.who, "way_back": way_back.of(request)}
     return render(request, "booking/walk_in.html", context, status=status)
 
 
@@ -185,21 +220,32 @@ def _save(request: HttpRequest, desk: WalkIn) -> HttpResponse:
     if not desk.is_valid():
         return _page(request, desk, status=422)
     visit = desk.visit()
-    booked: list[ScheduledProcedureStep] = []
+    done: list[Booking] = []
 
     def work() -> str:
-        booked.extend(booking.book(visit, by=actor(request)))
-        return board(booked[0].start_date)
+        made = booking.book(
+            visit,
+            by=actor(request),
+            accepted=desk.who.accepted,
+            reason=desk.data.get("why", ""),
+            may_override=request.user.has_perm("worklist.override_conflict"),
+        )
+        done.append(made)
+        return way_back.to_board(way_back.given(request)) or board(made.steps[0].start_date)
 
     try:
         outcome = once.carry_out(key, work)
+    except ConflictsFound as error:
+        desk.conflicts = error.conflicts
+        desk.problems += [Problem(each.message, anchor="conflicts") for each in error.conflicts]
+        return _page(request, desk, status=422)
     except ValidationError as error:
         desk.problems += [Problem(text) for text in error.messages]
         return _page(request, desk, status=422)
     exam = visit.exams[0]
-    if booked:
-        said = _told(booked[0], exam.station)
-        notices.done(request, said, undo=undo.of_booking(booked, form=key))
+    for made in done:
+        said = _told(made, exam.station)
+        notices.done(request, said, undo=undo.of_booking(made.steps, form=key))
     response = redirect(outcome.address)
     used = [str(exam.procedure_type.pk), *last_used(request)]
     response.set_cookie(
@@ -213,16 +259,26 @@ def _save(request: HttpRequest, desk: WalkIn) -> HttpResponse:
     return response
 
 
-def _told(step: ScheduledProcedureStep, station: Station) -> str:
-    """What was booked, and the offer to move what it runs into."""
+def _time_of(step: ScheduledProcedureStep) -> str:
+    """10:42; of another day with the date."""
+    start = dt.datetime.combine(step.start_date, step.start_time)
+    if step.start_date == clock.today():
+        return f"{start:%H:%M}"
+    return f"{date_format(step.start_date)}, {start:%H:%M}"
+
+
+def _told(made: Booking, station: Station) -> str:
+    """What was booked and what gave way to it, and the offer to move what it runs into."""
+    (step,) = made.steps
     patient = step.requested_procedure.request.patient
     said = _("%(patient)s (%(id)s): %(exam)s is on the list of %(scanner)s at %(time)s.") % {
         "patient": names.text(patient.name),
         "id": patient.patient_id,
         "exam": step.description,
         "scanner": station.friendly_name,
-        "time": f"{step.start_time:%H:%M}",
+        "time": _time_of(step),
     }
+    said = f"{said} {told_all_the_same(made)}".strip()
     pushed = walk_ins.pushed_by(step, station)
     if pushed is None:
         return said

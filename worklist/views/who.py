@@ -16,8 +16,9 @@ from django.utils.translation import gettext as _
 from worklist import lookup
 from worklist.forms.patient import NewPatientForm, names_in
 from worklist.models import Patient
-from worklist.scheduling import duplicates
+from worklist.scheduling import duplicates, resolve
 from worklist.scheduling.duplicates import Duplicate
+from worklist.views.asked import is_number, number
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,11 @@ class Who:
     @cached_property
     def patient(self) -> Patient | None:
         """The stored patient who is chosen; one that was merged leads to the survivor."""
-        key = self.data.get("patient", "")
-        if not key and not self.is_new and (usual := self._usual()) is not None:
-            return usual
-        patients = Patient.objects.select_related("merged_into")
-        found = patients.filter(pk=key).first() if is_key(key) else None
-        return found and (found.merged_into or found)
+        is_open = not self.data.get("patient") and not self.is_new
+        if is_open and (usual := self._usual()) is not None:
+            return resolve(usual)
+        found = Patient.objects.filter(pk=number(self.data, "patient")).first()
+        return found and resolve(found)
 
     @property
     def is_new(self) -> bool:
@@ -87,7 +87,7 @@ class Who:
     def choose(self, key: str) -> None:
         """Take the patient with this key, a "new" one, or "none"."""
         self.data["new"] = "1" if key == "new" else ""
-        self.data["patient"] = key if is_key(key) else ""
+        self.data["patient"] = key if is_number(key) else ""
         if key == "new":
             for name, value in names_in(self.data.get("patient_query", "")).items():
                 self.data[name] = self.data.get(name) or value
@@ -134,7 +134,3 @@ class Who:
 
     def _is_settled(self, twin: Duplicate) -> bool:
         return not twin.is_certain and twin.fingerprint in self.accepted
-
-
-def is_key(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 16

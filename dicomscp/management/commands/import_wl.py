@@ -66,7 +66,7 @@ class Command(BaseCommand):
         for name, reason in reversed(report.bad):
             self.stdout.write(f"{name}: {reason}")
         if report.notes:
-            self.stdout.write("Went in, and differs from a later file:")
+            self.stdout.write("Went in, and not all of it is kept:")
             for name, note in reversed(report.notes):
                 self.stdout.write(f"  {name}: {note}")
         if report.not_held:
@@ -77,7 +77,10 @@ class Command(BaseCommand):
             created = len(report.created.get(model, ()))
             changed = len(report.changed.get(model, ()))
             name = str(model._meta.verbose_name_plural)
-            self.stdout.write(f"{name}: {created} new, {changed} changed")
+            line = f"{name}: {created} new, {changed} changed"
+            if model is ScheduledProcedureStep and report.moved_on:
+                line += f", {len(report.moved_on)} keep the status that they have moved on to"
+            self.stdout.write(line)
         would = " (dry run: nothing was written)" if is_dry_run else ""
         self.stdout.write(
             f"{report.data_sets} data sets in {files} files: "

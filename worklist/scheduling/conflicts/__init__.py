@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 
 from django.db.models import prefetch_related_objects
@@ -20,7 +21,18 @@ from worklist.scheduling.conflicts.scanner import fits, overlaps
 from worklist.scheduling.conflicts.times import hours, past
 from worklist.scheduling.slots import Booked, StationDay
 
-__all__ = ["Conflict", "ConflictsFound", "Proposal", "find", "hold", "risks", "settle", "when"]
+__all__ = [
+    "Conflict",
+    "ConflictsFound",
+    "Proposal",
+    "Settled",
+    "decide",
+    "find",
+    "hold",
+    "risks",
+    "settle",
+    "when",
+]
 
 
 class ConflictsFound(Exception):
@@ -43,35 +55,50 @@ def hold(stations: Iterable[Station], patients: Iterable[Patient]) -> None:
             list(locked.order_by("pk").values_list("pk"))
 
 
-def settle(
+@dataclass(frozen=True)
+class Settled:
+    """That a booking stands: the reason to sign with, and what gave way to an emergency."""
+
+    reason: str
+    gave_way: tuple[Conflict, ...]
+
+
+def settle(proposals: Sequence[Proposal], *, accepted: frozenset[str], reason: str) -> str:
+    """Decide as `decide` does; answer the reason to sign with."""
+    return decide(proposals, accepted=accepted, reason=reason).reason
+
+
+def decide(
     proposals: Sequence[Proposal],
     *,
     accepted: frozenset[str],
     reason: str,
     beside: Sequence[Conflict] = (),
-) -> str:
-    """Decide, inside the transaction that saves; answer the reason to sign with.
+) -> Settled:
+    """Decide, inside the transaction that saves.
 
     `accepted` are the fingerprints of the conflicts that the person has seen and accepted, `beside`
     conflicts that are known already, of which `find` knows nothing. Raises
-    ConflictsFound, with all there are, when one is an error, was not accepted, or lacks a reason.
-    Nothing blocks an emergency.
+    ConflictsFound, with all that asks, when one is an error, was not accepted, or lacks a reason.
+    Warnings give way to an emergency: they are signed as others are that were accepted.
     """
     hold(
         [proposal.station for proposal in proposals],
         [proposal.patient for proposal in proposals if proposal.patient],
     )
-    asking = [proposal for proposal in proposals if not proposal.is_emergency]
-    found = (*find(asking), *(beside if asking else ()))
+    found = (*find(proposals), *beside)
+    asking = tuple(conflict for conflict in found if not conflict.gives_way)
     reason = reason.strip()
     if any(
         conflict.level == "error"
         or conflict.fingerprint not in accepted
         or (conflict.needs_reason and not reason)
-        for conflict in found
+        for conflict in asking
     ):
-        raise ConflictsFound(found)
-    return reason or ", ".join(sorted({conflict.code for conflict in found}))
+        raise ConflictsFound(asking)
+    codes = ", ".join(sorted({conflict.code for conflict in found}))
+    gave_way = tuple(conflict for conflict in found if conflict.gives_way)
+    return Settled(reason or codes, gave_way)
 
 
 def find(proposals: Sequence[Proposal]) -> tuple[Conflict, ...]:
@@ -91,18 +118,25 @@ def find(proposals: Sequence[Proposal]) -> tuple[Conflict, ...]:
     in_use = cache(lambda: list(Station.objects.filter(is_active=True)))
     found: list[Conflict] = []
     for number, proposal in enumerate(proposals):
-        booked = _booked_on(proposal, days)
         before = proposals[:number]
-        found += fits(proposal, in_use)
-        found += overlaps(proposal, booked, before)
-        found += elsewhere_or_repeated(proposal, theirs, before)
-        found += hours(proposal, days)
-        found += past(proposal)
-        found += (
-            risk for risk in risks(proposal) if risk.fingerprint not in proposal.accepted_risks
-        )
+        mine = [
+            *fits(proposal, in_use),
+            *overlaps(proposal, _booked_on(proposal, days), before),
+            *elsewhere_or_repeated(proposal, theirs, before),
+            *hours(proposal, days),
+            *past(proposal),
+            *(risk for risk in risks(proposal) if risk.fingerprint not in proposal.accepted_risks),
+        ]
+        found += _to_an_emergency(mine) if proposal.is_emergency else mine
     once = {conflict.fingerprint: conflict for conflict in found}
     return tuple(sorted(once.values(), key=lambda conflict: conflict.level != "error"))
+
+
+def _to_an_emergency(found: Iterable[Conflict]) -> Iterator[Conflict]:
+    """Warnings give way, errors stay: no scanner does what it does not do."""
+    for conflict in found:
+        gives_way = conflict.level == "warning"
+        yield replace(conflict, gives_way=True, needs_reason=False) if gives_way else conflict
 
 
 def _booked_on(

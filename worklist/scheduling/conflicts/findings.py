@@ -34,7 +34,8 @@ Level = Literal["warning", "error"]
 class Conflict:
     """One thing that speaks against a booking. `step_id` is the pk of the other step, if any.
 
-    `about` is what it is about when that is not all that the message says.
+    `about` is what it is about when that is not all that the message says. One that gives way to
+    an emergency is told and signed, and asks nobody.
     """
 
     code: Code
@@ -43,6 +44,7 @@ class Conflict:
     step_id: int | None = None
     needs_reason: bool = False
     about: str = ""
+    gives_way: bool = False
 
     @property
     def fingerprint(self) -> str:
@@ -56,7 +58,9 @@ class Proposal:
     """A step that is to be booked or moved; `start` is wall-clock time, `ignoring` are moved, too.
 
     A patient who is not registered yet has no row to be looked up. `accepted_risks` are
-    fingerprints of what was accepted when it was booked, and is not asked about again.
+    fingerprints of what was accepted when it was booked, and is not asked about again. One that
+    `is_moved` leaves its time or its scanner: opening hours then hold for an emergency, too, or
+    whoever makes an exam an emergency could move it anywhere.
     """
 
     patient: Patient | None
@@ -69,6 +73,7 @@ class Proposal:
     is_emergency: bool = False
     may_override: bool = False
     is_at_new_time: bool = True
+    is_moved: bool = False
     gives_contrast: bool = False
     accepted_risks: frozenset[str] = frozenset()
 

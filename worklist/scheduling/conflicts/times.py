@@ -28,7 +28,8 @@ def hours(proposal: Proposal, days: Mapping[tuple[int, dt.date], StationDay]) ->
     if any(stretch.covers(span) for stretch in open_spans):
         return
     shut = over if day.open and over.closed else day
-    level: Level = "warning" if proposal.may_override else "error"
+    may_be = proposal.may_override or (proposal.is_emergency and not proposal.is_moved)
+    level: Level = "warning" if may_be else "error"
     yield Conflict("closed", level, _closed(proposal.station, shut))
 
 

@@ -91,7 +91,7 @@ class ProcedureForm(SetupForm):
             "is_active",
         )
         labels = {
-            "description": gettext_lazy("Exam"),
+            "description": gettext_lazy("Procedure"),
             "code": gettext_lazy("Short name"),
             "minutes": gettext_lazy("Minutes"),
             "uses_contrast": gettext_lazy("Uses a contrast agent"),
@@ -202,7 +202,11 @@ def procedure(request: HttpRequest, pk: int | None = None) -> HttpResponse:
             seen=seen,
             by=actor(request),
         ),
-        Page("setup/procedure.html", "setup-procedures", kind.description if pk else _("New exam")),
+        Page(
+            "setup/procedure.html",
+            "setup-procedures",
+            kind.description if pk else _("New procedure"),
+        ),
         copied=source,
     )
 

@@ -70,7 +70,9 @@ def _text(request: HttpRequest) -> str:
 def _done(request: HttpRequest, plan: sheet.Plan) -> HttpResponse:
     count = len(plan.of("new")) + len(plan.of("changed"))
     told = ngettext(
-        "%(count)d exam of the file is saved.", "%(count)d exams of the file are saved.", count
+        "%(count)d procedure of the file is saved.",
+        "%(count)d procedures of the file are saved.",
+        count,
     )
     notices.done(request, told % {"count": count})
     return redirect("setup-procedures")

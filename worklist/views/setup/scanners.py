@@ -37,7 +37,7 @@ class ScannerForm(SetupForm):
 
     class Meta:
         model = Station
-        fields = (
+        fields: tuple[str, ...] = (
             "name",
             "ae_title",
             "modality",
@@ -97,9 +97,9 @@ class ScannerForm(SetupForm):
         field = self.fields["modality"]
         assert isinstance(field, forms.ChoiceField)
         field.choices = [("", "–"), *choices]
-        hours = self.fields["opening_hours"]
-        assert isinstance(hours, forms.ModelChoiceField)
-        hours.empty_label = _("Always open")
+        hours = self.fields.get("opening_hours")
+        if isinstance(hours, forms.ModelChoiceField):
+            hours.empty_label = _("Always open")
         if self.instance.pk is not None:
             self.initial["titles"] = "\n".join(map(str, self.instance.titles.all()))
         self.was_active = self.instance.pk is not None and self.instance.is_active
