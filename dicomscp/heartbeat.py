@@ -170,6 +170,11 @@ def processes() -> list[Process]:
     return told or found[:1]
 
 
+def is_running() -> bool:
+    """Whether any server can be called. One statement."""
+    return any(process.is_alive for process in processes())
+
+
 def _seat(process: Process) -> tuple[str, int]:
     return process.row.host, process.row.port
 
