@@ -195,7 +195,7 @@ def test_text_for_support_holds_no_secrets_and_nobody(settings: Any) -> None:
     beat()
     asked()
     refused("CT-01")
-    match = re.search(r"<textarea id=\"support\".*?>(.*?)</textarea>", look(), re.S)
+    match = re.search(r"<pre id=\"support\".*?>(.*?)</pre>", look(), re.S)
     assert match
     told = unescape(match[1])
     assert f"Version: {VERSION}" in told
