@@ -20,5 +20,8 @@ USER worklist
 
 EXPOSE 8000 11112 2762
 
+HEALTHCHECK --interval=30s --timeout=10s --start-period=30s \
+    CMD ["python", "manage.py", "healthcheck", "--web"]
+
 CMD ["gunicorn", "--bind", "0.0.0.0:8000", "--worker-class", "gthread", "--workers", "2", \
      "--threads", "8", "--no-control-socket", "worklist.wsgi"]

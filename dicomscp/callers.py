@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from typing import Any
 
-from django.db.models import BooleanField, Count, Exists, ExpressionWrapper, Max, OuterRef, Q
+from django.db.models import (
+    BooleanField,
+    Count,
+    Exists,
+    ExpressionWrapper,
+    Max,
+    OuterRef,
+    Q,
+    QuerySet,
+)
 
 from dicomscp.access import Reason
 from dicomscp.models import Association
@@ -36,15 +46,27 @@ _LET_IN = (Reason.ANY, Reason.NO_STATION, Reason.SET_UP_MODE, Reason.UNDECIDED)
 
 def to_look_at() -> list[Caller]:
     """The callers that somebody should look at, the last one first; one statement."""
+    return _callers(_others().filter(Q(is_set_up=False) | Q(is_accepted=False)))
+
+
+def refused(since: dt.datetime) -> list[Caller]:
+    """The callers that were refused since then, the last one first; one statement."""
+    return _callers(_others().filter(opened__gte=since, is_accepted=False))
+
+
+def _others() -> QuerySet[Any]:
+    """The calls, but for those of stations that are set up and were let in."""
     first = Station.objects.filter(ae_title=OuterRef("calling"))
     further = StationTitle.objects.filter(ae_title=OuterRef("calling"))
     is_set_up = ExpressionWrapper(Exists(first) | Exists(further), output_field=BooleanField())
+    # As an index has it.
+    others = Association.objects.filter(~Q(reason__in=["known", "verification"]))
+    return others.annotate(is_set_up=is_set_up)
+
+
+def _callers(calls: QuerySet[Any]) -> list[Caller]:
     rows = (
-        # As an index has it.
-        Association.objects.filter(~Q(reason__in=["known", "verification"]))
-        .annotate(is_set_up=is_set_up)
-        .filter(Q(is_set_up=False) | Q(is_accepted=False))
-        .values("calling", "address", "reason", "is_set_up")
+        calls.values("calling", "address", "reason", "is_set_up")
         .annotate(last=Max("opened"), times=Count("pk"))
         .order_by("-last", "calling")
     )

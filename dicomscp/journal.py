@@ -1,7 +1,7 @@
 """The journal of associations and queries: written by one thread, without the answers' waiting.
 
-What cannot be written is dropped, counted and said once in the log; nothing here raises into an
-answer. What is old is purged here, too.
+The same thread signs them in the audit trail. What cannot be written is dropped, counted and said
+once in the log; nothing here raises into an answer. What is old is purged here, too.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from django.db import connection, transaction
 
 from dicomscp.models import Association, Ended, Query
+from dicomscp.signing import Signer
+from dicomscp.tally import Tally
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +49,10 @@ class Journal:
 
     def __init__(self, *, most_entries: int = _MOST_ENTRIES, most_bytes: int = _MOST_BYTES) -> None:
         self.dropped = 0
+        self.tally = Tally()
+        self._signer = Signer()
+        # Entries that were dropped before they could be signed.
+        self._never_signed = 0
         self._most_entries, self._most_bytes = most_entries, most_bytes
         self._changed = threading.Condition()
         self._waiting: list[Entry] = []
@@ -85,15 +91,33 @@ class Journal:
         with self._changed:
             if self._thread is None:
                 return
+            self._count(entry)
             is_full = len(self._waiting) >= self._most_entries
             # An end takes the place of nothing: there is one for each row that was taken.
             if (is_full or self._bytes + size > self._most_bytes) and not isinstance(entry, End):
                 self.dropped += 1
+                self._never_signed += 1
                 return
             self._waiting.append(entry)
             self._bytes += size
             self._taken += 1
             self._changed.notify_all()
+
+    @property
+    def unsigned(self) -> int:
+        """How many calls and queries the audit trail will never hold."""
+        return self._never_signed + self._signer.lost
+
+    def _count(self, entry: Entry) -> None:
+        if isinstance(entry, Association):
+            self.tally.association(entry.reason)
+        elif isinstance(entry, Query):
+            self.tally.query(
+                entry.calling,
+                status=entry.status,
+                matches=entry.matches,
+                milliseconds=entry.milliseconds,
+            )
 
     def flush(self, *, within: float = _STOPS_WITHIN) -> bool:
         """Wait until what was added so far is dealt with; False when it takes longer."""
@@ -106,16 +130,18 @@ class Journal:
     # --- the writer's thread ----------------------------------------------------------------------
 
     def _run(self) -> None:
-        while entries := self._gathered():
-            self._write(entries)
+        is_last = False
+        while not is_last:
+            entries, is_last = self._gathered()
+            self._write(entries, is_last=is_last)
             with self._changed:
                 self._done += len(entries)
                 self._changed.notify_all()
 
-    def _gathered(self) -> list[Entry]:
-        """What has come in; [] when it is over."""
+    def _gathered(self) -> tuple[list[Entry], bool]:
+        """What has come in, which may be nothing; and whether it was the last."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._is_over())
+            self._changed.wait_for(lambda: self._waiting or self._is_over(), self._signer.due_in())
             # Those that come one after the other are written together.
             until = time.monotonic() + _GATHERS
             self._changed.wait_for(
@@ -125,25 +151,38 @@ class Journal:
             entries, self._waiting = self._waiting, []
             self._bytes = 0
             self._is_hurried = False
-            return entries
+            return entries, self._is_over()
 
     def _is_over(self) -> bool:
         return self._thread is not threading.current_thread()
 
-    def _write(self, entries: Sequence[Entry]) -> None:
+    def _write(self, entries: Sequence[Entry], *, is_last: bool) -> None:
+        """Two transactions, that neither journal nor trail lacks what the other cannot hold."""
         try:
-            self._store(entries)
+            self._sign(entries, is_last=is_last)
+            if entries:
+                self._store(entries)
         except Exception as error:  # whatever it is, the next entries may fare better
             self.dropped += len(entries)
             if not self._is_failing:
                 logger.error("the journal cannot be written: %s", type(error).__name__)
             self._is_failing = True
         else:
-            if self._is_failing:
+            if self._is_failing and entries:
                 logger.warning("the journal is written again; lost so far: %d", self.dropped)
-            self._is_failing = False
+                self._is_failing = False
         finally:
             connection.close()
+
+    def _sign(self, entries: Sequence[Entry], *, is_last: bool) -> None:
+        for entry in entries:
+            if isinstance(entry, Association):
+                self._signer.opened(entry)
+            elif isinstance(entry, Query):
+                self._signer.asked(entry)
+            else:
+                self._signer.ended(entry.association)
+        self._signer.write(is_last=is_last)
 
     def _store(self, entries: Sequence[Entry]) -> None:
         opened = {entry.pk: entry for entry in entries if isinstance(entry, Association)}

@@ -140,3 +140,39 @@ class Query(models.Model):
     def is_failed(self) -> bool:
         """Whether it was answered with a failure, or not to the end."""
         return self.status not in (SUCCESS, CANCEL)
+
+
+class Heartbeat(models.Model):
+    """A process of runscp: what it is, and how it was when it last said so.
+
+    Its times are those of the database's clock, which all machines read.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    host = models.CharField(max_length=255)
+    pid = models.PositiveIntegerField()
+    version = models.CharField(max_length=32)
+    ae_title = models.CharField(max_length=16)
+    port = models.PositiveIntegerField()
+    # None: it serves no TLS.
+    tls_port = models.PositiveIntegerField(null=True)
+    started = models.DateTimeField()
+    at = models.DateTimeField()
+    # When it ended in good order.
+    stopped = models.DateTimeField(null=True)
+    associations = models.PositiveIntegerField(default=0)
+    # Entries of the journal, and events of the audit trail, that could not be written.
+    dropped = models.PositiveIntegerField(default=0)
+    unsigned = models.PositiveIntegerField(default=0)
+    # As tally.Tally counts.
+    counts = models.JSONField(default=dict)
+    # The certificates of TLS, which other machines cannot read: setting, subject, end.
+    certificates = models.JSONField(default=list)
+
+    class Meta:
+        ordering = ("-at", "id")
+        default_permissions = ()
+        indexes = (models.Index(fields=("at",), name="dicomscp_heartbeat_at"),)
+
+    def __str__(self) -> str:
+        return f"{self.ae_title} {self.host}:{self.port} {self.at:%Y-%m-%d %H:%M:%S}"

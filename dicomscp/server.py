@@ -68,6 +68,15 @@ class WorklistScp:
         self._ae.network_timeout = NETWORK_TIMEOUT
 
     @property
+    def ae_title(self) -> str:
+        return self._ae.ae_title
+
+    @property
+    def open_associations(self) -> int:
+        """How many associations are open now."""
+        return len(_running(self._servers))
+
+    @property
     def port(self) -> int:
         """The port that is listened on: given by the system when 0 was asked for."""
         return _port(self._servers[0])
@@ -76,6 +85,10 @@ class WorklistScp:
     def tls_port(self) -> int:
         """The port that wants TLS."""
         return _port(self._servers[1])
+
+    @property
+    def has_tls(self) -> bool:
+        return self._tls is not None
 
     def start(self) -> None:
         """Listen and serve in threads of its own.

@@ -10,7 +10,7 @@ from typing import Any
 from xml.etree.ElementTree import Element, fromstring, tostring
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.audit_schema import SCHEMA, faults
@@ -208,9 +208,18 @@ def test_a_query_holds_the_very_bytes_and_both_sides() -> None:
 
 @pytest.mark.parametrize(
     ("status", "expected"),
-    [(0x0000, 0), (0xFF00, 0), (0xFE00, 0), (0xA700, 4), (0xA900, 4), (0xC001, 4)],
+    [
+        (0x0000, 0),
+        (0xFF00, 0),
+        (0xFE00, 0),
+        (0x0124, 4),
+        (0xA700, 4),
+        (0xA900, 4),
+        (0xC001, 4),
+        (None, 4),
+    ],
 )
-def test_outcome_of_a_query_follows_its_status(status: int, expected: int) -> None:
+def test_outcome_of_a_query_follows_its_status(status: int | None, expected: int) -> None:
     asked = happenings.query(
         calling="CT1",
         called="WORKLIST",
@@ -409,6 +418,7 @@ about = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(events, about, st.builds(Source, ae_title=odd, site=odd))
 @example(event("view", "worklist.patient"), Subject((Person("P" * 64, "Ä" * 64),)), SITE)
 def test_whatever_the_texts_the_message_parses_and_is_valid(

@@ -112,9 +112,10 @@ def test_a_page_that_one_may_not_see_is_signed(client: Client, ines: User) -> No
 
 
 def test_a_refused_caller_is_signed(empty_trail: None) -> None:
-    happenings.caller_refused(
+    refused = happenings.caller_refused(
         calling="STRANGER", called="WORKLIST", address="10.9.9.9", why="not on the list"
     )
+    trail.sign([refused])
     assert signed() == [("refuse", "STRANGER", 8)]
     assert AuditEvent.objects.get().reason == "not on the list"
 

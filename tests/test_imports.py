@@ -24,6 +24,7 @@ PURE = (
     "worklist/character_set.py",
     "dicomscp/conformance.py",
     "dicomscp/doubts.py",
+    "dicomscp/tally.py",
     "dicomscp/explain/nearness.py",
     "dicomscp/explain/keys.py",
     "dicomscp/explain/suspects.py",
@@ -123,6 +124,7 @@ MAY_WRITE = {
     "worklist/delivery.py": "how far the trail was sent: it says nothing of anyone",
     "worklist/identifiers.py": "the counters behind our numbers: they say nothing of anyone",
     "dicomscp/journal.py": "what machines said, in bulk: no person writes or purges a row of it",
+    "dicomscp/heartbeat.py": "a machine's sign of life, every ten seconds",
     "worklist/management/commands/synthesize.py": "made-up rows in bulk, for measurements",
 }
 # What has a method of such a name and is no row: the name that stands before the dot.

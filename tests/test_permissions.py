@@ -84,6 +84,8 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "setup-scanner-sheet": (STATIONS,),
     "queries": (QUERIES, PATIENTS),
     "query": (QUERIES, PATIENTS),
+    "status": (QUERIES,),
+    "status-test": (STATIONS, QUERIES),
     "query-case": (QUERIES, PATIENTS),
     "explain": (QUERIES, PATIENTS),
     "exam-explain": (QUERIES, PATIENTS),
@@ -118,7 +120,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "audit-csv": (AUDIT,),
 }
 # Open to who is signed out.
-OPEN = frozenset({"sign-in", "language", "healthz", "wall"})
+OPEN = frozenset({"sign-in", "language", "healthz", "readyz", "metrics", "wall"})
 # The administration has rights of its own, row by row; tests/test_admin.py holds them.
 ELSEWHERE = ("admin/", "static/")
 SIGNED_OUT = "signed out"

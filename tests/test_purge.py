@@ -33,6 +33,7 @@ def test_purge_forgets_forms_of_last_week_and_sessions_that_have_ended() -> None
         "forms that were sent: 2 deleted",
         "sessions that have ended: 1 deleted",
         "associations and queries of scanners: 2 deleted",
+        "heartbeats of runscp: 0 deleted",
     ]
     assert FormSubmission.objects.count() == 2
     assert Session.objects.get().session_key == "b"

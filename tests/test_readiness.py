@@ -16,7 +16,7 @@ from django.utils import timezone
 from hypothesis import HealthCheck, Phase, given, settings
 from pydicom.uid import ImplicitVRLittleEndian
 
-from dicomscp import readiness, silence
+from dicomscp import readiness
 from dicomscp.journal import JOURNAL
 from dicomscp.models import Query
 from dicomscp.readiness import Light, State
@@ -30,8 +30,6 @@ from tests.test_oracle import store
 from worklist import catalogue, clock
 from worklist.audit import trail
 from worklist.models import (
-    OpeningHours,
-    OpeningTime,
     ScheduledProcedureStep,
     Station,
     StationTitle,
@@ -301,65 +299,14 @@ def test_the_board_is_told_of_silence_and_of_what_will_not_show(technologist: Cl
     assert "ago" not in other.content.decode()
 
 
-# --- silence --------------------------------------------------------------------------------------
-
-
-def told(station: Station) -> silence.LastAsked:
-    return silence.of([station])[station.pk]
-
-
-def test_who_asks_as_usual_is_not_silent(ct1: Station) -> None:
-    for minutes in (1, 11, 21, 31, 41):
-        asked(minutes=minutes)
-    found = told(ct1)
-    assert (found.gap, found.is_silent) == (dt.timedelta(minutes=10), False)
-    assert found.words == "asked for its list 1 min ago"
-
-
-@pytest.mark.parametrize(("since", "is_silent"), [(29, False), (31, True)])
-def test_three_times_the_usual_gap_is_silence(ct1: Station, since: int, is_silent: bool) -> None:
-    for number in range(6):
-        asked(minutes=since + 10 * number)
-    found = told(ct1)
-    assert found.is_silent is is_silent
-    assert [each.station for each in silence.silent([ct1])] == ([ct1] if is_silent else [])
-
-
-def test_seconds_are_not_silence(ct1: Station) -> None:
-    for number in range(6):
-        asked(minutes=2 + number / 6)
-    assert not told(ct1).is_silent
-
-
-def test_a_further_title_counts(ct1: Station) -> None:
-    catalogue.save_station(ct1, titles=["CT-OLD"], seen=None, by=actor)
-    asked(minutes=200)
-    assert told(ct1).is_silent
-    asked(minutes=1, calling="CT-OLD")
-    assert not told(ct1).is_silent
-
-
-def test_nights_are_no_silence(ct1: Station, monkeypatch: pytest.MonkeyPatch) -> None:
-    hours = OpeningHours(name="Day")
-    times = [OpeningTime(weekday=day, opens=dt.time(8), closes=dt.time(18)) for day in range(7)]
-    ct1.opening_hours = catalogue.save_opening_hours(hours, times, seen=None, by=actor)
+def test_a_scanner_that_never_asked_is_looked_at_if_it_may(
+    technologist: Client, ct1: Station
+) -> None:
+    part = technologist.get("/readiness/lanes/").content.decode()
+    assert "has never asked for its list" in part
+    assert f"/explain/?station={ct1.pk}" in part
+    ct1.is_allowed = False
     catalogue.save_station(ct1, seen=None, by=actor)
-    # Every ten minutes up to the evening before.
-    for number in range(6):
-        last = NOW - dt.datetime.combine(DAY - dt.timedelta(days=1), dt.time(17, 50))
-        asked(minutes=last.total_seconds() / 60 + 10 * number)
-
-    def at(time: dt.time) -> silence.LastAsked:
-        monkeypatch.setattr(clock, "now", lambda: dt.datetime.combine(DAY, time))
-        return told(ct1)
-
-    assert at(dt.time(8, 15)).gap == dt.timedelta(minutes=10)
-    assert not at(dt.time(8, 15)).is_silent
-    assert at(dt.time(8, 25)).is_silent
-    # Closed: nobody has to ask.
-    assert not at(dt.time(20)).is_silent
-
-
-def test_who_never_asked_is_told_so(ct1: Station) -> None:
-    found = told(ct1)
-    assert (found.is_silent, found.words) == (True, "has never asked for its list")
+    part = technologist.get("/readiness/lanes/").content.decode()
+    assert "has never asked for its list" in part
+    assert "/explain/" not in part

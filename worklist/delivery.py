@@ -6,11 +6,15 @@ them; it moves on only when the collector has shown that it read a batch.
 
 from __future__ import annotations
 
+import datetime as dt
 import socket
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import Count, Min, Subquery
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from worklist import audited
@@ -66,10 +70,25 @@ class Sender:
         return len(events)
 
 
+@dataclass(frozen=True)
+class Backlog:
+    """What a collector has not had yet: how many events, and since when the oldest waits."""
+
+    count: int
+    since: dt.datetime | None
+
+
+def backlog(to: str) -> Backlog:
+    """What a collector ("host:port") has not had yet, in one statement."""
+    last = Delivery.objects.filter(collector=to).values("last")
+    fresh = AuditEvent.objects.filter(pk__gt=Coalesce(Subquery(last), 0))
+    found = fresh.aggregate(count=Count("pk"), since=Min("at"))
+    return Backlog(found["count"], found["since"])
+
+
 def waiting(to: str) -> int:
     """How many events a collector ("host:port") has not had yet."""
-    last = Delivery.objects.filter(collector=to).values_list("last", flat=True).first() or 0
-    return AuditEvent.objects.filter(pk__gt=last).count()
+    return backlog(to).count
 
 
 def _alone() -> AbstractContextManager[None]:

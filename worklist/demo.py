@@ -244,7 +244,7 @@ def wait_until_ready(
         # No proxy: one that is set for the outside world does not lead to this machine.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with opener.open(f"{places.web}healthz", timeout=2) as response:
+            with opener.open(f"{places.web}readyz", timeout=2) as response:
                 return bool(response.status == 200)
         except OSError:
             return False

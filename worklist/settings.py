@@ -7,6 +7,7 @@ import os
 import secrets
 import tempfile
 from contextlib import suppress
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,8 @@ CSV_SEPARATOR: str = env.str("CSV_SEPARATOR", default="").replace("tab", "\t")
 
 HTTPS: bool = env.bool("HTTPS", default=False)
 SECURE_SSL_REDIRECT = HTTPS
+# What watches the servers asks on this side of the proxy, and is not told anything of patients.
+SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
@@ -266,8 +269,17 @@ AUDIT_SYSLOG_PORT: int = env.int("AUDIT_SYSLOG_PORT", default=6514)
 AUDIT_SYSLOG_CA: str = env.str("AUDIT_SYSLOG_CA", default="")
 AUDIT_SYSLOG_CERT: str = env.str("AUDIT_SYSLOG_CERT", default="")
 AUDIT_SYSLOG_KEY: str = env.str("AUDIT_SYSLOG_KEY", default="")
+# Whether each query of a scanner is an event of the trail (PS3.15 A.5.3.10), for good.
+AUDIT_QUERIES: bool = env.bool("AUDIT_QUERIES", default=True)
 # Days for which the journal of associations and queries is kept (`manage.py purge`).
 JOURNAL_DAYS: int = env.int("JOURNAL_DAYS", default=30)
+
+# --- metrics --------------------------------------------------------------------------------------
+
+# Addresses and networks that may read /metrics without signing in, if not by way of a proxy.
+METRICS_ALLOW = [
+    ip_network(each) for each in env.list("METRICS_ALLOW", default=["127.0.0.1", "::1"])
+]
 
 # --- patients -------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from django.contrib.auth.views import LogoutView
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from worklist.health import healthz
+from worklist.health import healthz, readyz
 from worklist.roles import needs
 from worklist.views import (
     account,
@@ -109,6 +109,7 @@ urlpatterns = [
     path("admin/login/", RedirectView.as_view(pattern_name="sign-in", query_string=True)),
     path("admin/", admin.site.urls),
     path("healthz", healthz),
+    path("readyz", readyz),
 ]
 
 handler400 = "worklist.views.errors.bad_request"

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_safe
 from dicomscp import readiness as lights_of
 from dicomscp import silence
 from dicomscp.readiness import Light, State
-from dicomscp.silence import LastAsked
+from dicomscp.silence import Asked
 from worklist import clock
 from worklist.models import FINAL, ScheduledProcedureStep, Station
 from worklist.roles import needs
@@ -32,9 +32,15 @@ class Lane:
     `first` is one of those exams.
     """
 
-    asked: LastAsked
+    station: Station
+    asked: Asked
     blocked: int
     first: int | None
+
+    @property
+    def is_odd(self) -> bool:
+        """Whether somebody should look: it is silent, or may ask and never did."""
+        return self.asked.is_silent or (self.asked.last is None and self.station.is_allowed)
 
 
 @require_safe
@@ -80,7 +86,7 @@ def lanes(request: HttpRequest) -> HttpResponse:
             if light.state is State.BLOCKED and not light.is_guess:
                 blocked[light.station.pk].append(light.step)
     shown = [
-        Lane(asked[each.pk], len(blocked[each.pk]), next(iter(blocked[each.pk]), None))
+        Lane(each, asked[each.pk], len(blocked[each.pk]), next(iter(blocked[each.pk]), None))
         for each in stations
     ]
     return render(

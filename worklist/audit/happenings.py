@@ -31,13 +31,14 @@ def query(
     address: str | None,
     identifier: bytes,
     transfer_syntax: str,
-    status: int,
+    status: int | None,
     matches: int = 0,
     comment: str = "",
 ) -> AuditEvent:
-    """The event of a C-FIND that was answered; `trail.sign` writes it, one or many at once.
+    """The event of a C-FIND; `trail.sign` writes it, one or many at once.
 
     The calling AE is who asks. `identifier` holds the request's very bytes in `transfer_syntax`.
+    Without a status its association ended before the last response.
     """
     return trail.noted(
         "query",
@@ -45,22 +46,29 @@ def query(
         label=_WORKLIST,
         details={
             "called": called,
-            "status": f"{status:04X}",
+            "status": "" if status is None else f"{status:04X}",
             "matches": matches,
             "comment": comment,
             "transfer_syntax": transfer_syntax,
             "identifier": base64.b64encode(identifier).decode("ascii"),
         },
-        # PS3.4 K.4.1.1.4: Axxx and Cxxx are failures; a cancel is the asker's own wish.
-        outcome=Outcome.MINOR_FAILURE if status >> 12 in (0xA, 0xC) else Outcome.SUCCESS,
+        outcome=Outcome.MINOR_FAILURE if _has_failed(status) else Outcome.SUCCESS,
     )
+
+
+def _has_failed(status: int | None) -> bool:
+    """PS3.7 C and PS3.4 K.4.1.1.4: 01xx, Axxx, Cxxx are failures; a cancel is the asker's wish."""
+    return status is None or status >> 8 == 0x01 or status >> 12 in (0xA, 0xC)
 
 
 def caller_refused(
     *, calling: str, called: str, address: str | None, why: str, details: Mapping[str, Any] = {}
 ) -> AuditEvent:
-    """Sign that an association was rejected: a stranger, or one whose certificate does not hold."""
-    return trail.note(
+    """The event of a rejected association, or of several that were alike; `trail.sign` writes it.
+
+    A stranger's, or one whose certificate does not hold.
+    """
+    return trail.noted(
         "refuse",
         by=Actor(calling, address),
         label=calling,

@@ -44,6 +44,7 @@ NAVIGATION: tuple[Place, ...] = (
         also=("setup-procedure", "setup-import", "setup-order-set"),
     ),
     Place("queries", _("Queries"), "worklist.view_querylog", also=("query",)),
+    Place("status", _("Status"), "worklist.view_querylog"),
     Place("audit", _("Audit trail"), "audit.view_auditevent"),
 )
 

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.utils import timezone
 
-from dicomscp import journal
+from dicomscp import heartbeat, journal
 from worklist import once
 
 
@@ -39,6 +39,7 @@ KEPT = (
     Kept("forms that were sent", 7, once.forget),
     Kept("sessions that have ended", 0, _forget_sessions),
     Kept("associations and queries of scanners", settings.JOURNAL_DAYS, journal.forget),
+    Kept("heartbeats of runscp", settings.JOURNAL_DAYS, heartbeat.forget),
 )
 
 

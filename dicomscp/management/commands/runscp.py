@@ -12,12 +12,11 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DEFAULT_DB_ALIAS, Error, connection, connections
-from django.db.migrations.executor import MigrationExecutor
+from django.db import Error, connection
 
-from dicomscp import certificates
+from dicomscp import certificates, heartbeat
 from dicomscp.server import PortError, WorklistScp
-from worklist import values
+from worklist import database, values
 from worklist.audit import happenings
 
 logger = logging.getLogger(__name__)
@@ -75,7 +74,8 @@ class Command(BaseCommand):
             f"database {_database_name()}"
         )
         self.stdout.flush()
-        with happenings.running("runscp", ae_title=ae_title.strip(), port=scp.port):
+        running = happenings.running("runscp", ae_title=ae_title.strip(), port=scp.port)
+        with running, heartbeat.beating(scp):
             stopped.wait()
             # A thread that hangs in a peer's half-sent message must not keep the process.
             last_call = threading.Timer(LAST_CALL, os._exit, (0,))
@@ -98,8 +98,7 @@ def _check_ae_title(ae_title: str) -> None:
 
 def _check_database() -> None:
     try:
-        executor = MigrationExecutor(connections[DEFAULT_DB_ALIAS])
-        missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        missing = database.missing_migrations()
     except Error as error:
         first_line = str(error).strip().splitlines()[0]
         raise CommandError(
@@ -109,7 +108,7 @@ def _check_database() -> None:
         connection.close()
     if missing:
         raise CommandError(
-            f"The database {_database_name()} lacks {len(missing)} migration(s): "
+            f"The database {_database_name()} lacks {missing} migration(s): "
             "run manage.py migrate first."
         )
 
