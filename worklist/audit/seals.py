@@ -10,6 +10,8 @@ from __future__ import annotations
 import datetime as dt
 import hmac
 import json
+import math
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -44,14 +46,17 @@ def last() -> Seal | None:
     return Seal.objects.order_by("-number").first()
 
 
-def seal() -> int:
+def seal(*, within: float = math.inf) -> int:
     """Close the events that no seal has closed yet; how many that were.
 
-    Does nothing while another process is at it. Raises Django's database errors.
+    After so many seconds the rest is left for the next time. Does nothing while another process is
+    at it. Raises Django's database errors.
     """
-    count = 0
+    count, deadline = 0, time.monotonic() + within
     while closed := _seal_some():
         count += closed
+        if time.monotonic() > deadline:
+            break
     return count
 
 
