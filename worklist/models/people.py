@@ -66,6 +66,8 @@ class Patient(Versioned):
     A patient that was merged into another keeps its row, and its ID leads to the survivor.
     """
 
+    below = "requests"
+
     name = DicomText("PatientName", blank=False)
     name_folded = FoldedName("name")
     search = SearchWords(("patient_id", "name", "other_ids", "other_names"))
