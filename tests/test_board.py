@@ -399,8 +399,8 @@ def test_page_costs_the_same_statements_for_two_rows_and_for_fifty() -> None:
     for n in range(48):
         step(f"12:{n:02}", stations=("CT1", "MR1") if n % 2 else (), PatientName=f"Rossi^P{n}")
     assert [cost(path) for path in paths] == few
-    # Of session, user and rights four; two of the tag; one of who was seen.
-    assert few == [12, 12, 10, 8]
+    # Of session, user and rights three; two of the tag; one of who was seen.
+    assert few == [11, 11, 9, 7]
 
 
 # --- refreshing -----------------------------------------------------------------------------------
