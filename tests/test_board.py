@@ -249,6 +249,17 @@ def test_each_word_is_found_anywhere_in_an_exam_of_any_day(q: str) -> None:
         assert shown(on_the_day) == ([found.pk] if q in WORDS else [])
 
 
+@pytest.mark.parametrize(
+    ("stored", "typed"), [("Mueller^Anna", "müller"), ("Müller^Anna", "mueller")]
+)
+def test_umlauts_are_found_in_either_spelling(stored: str, typed: str) -> None:
+    found = step(PatientName=stored)
+    assert shown(read(q=typed)) == [found.pk]
+    assert [exam.pk for exam in read(q=typed, day="2024-07-06").elsewhere] == [found.pk]
+    answer = signed_in("Clerk").post("/patients/", {"q": typed}, follow=True)
+    assert found.requested_procedure.request.patient.patient_id in answer.content.decode()
+
+
 def test_words_follow_what_is_changed() -> None:
     found = step(RequestedProcedureDescription="CT Schädel", AccessionNumber="A1")
     procedure = found.requested_procedure
