@@ -145,6 +145,30 @@ def test_open_emergency_stands_first() -> None:
     assert found.emergencies == 1
 
 
+def test_scanner_that_never_closes_is_free_after_its_exams() -> None:
+    for start in ("09:00", "11:00"):
+        end = dt.time.fromisoformat(start).replace(minute=30)
+        step(
+            start,
+            ScheduledProcedureStepEndDate=cast.DAY,
+            ScheduledProcedureStepEndTime=end,
+        )
+    (lane,) = read().lanes
+    assert [str(gap) for gap in lane.gaps] == ["10:45–11:00", "11:30–00:00"]
+    clerk = signed_in("Clerk")
+    for view in ("list", "times"):
+        page = clerk.get(f"/today/?view={view}").content.decode()
+        assert "free 11:30–24:00" in page
+    # What is free until midnight does not stretch the timetable to midnight.
+    assert ">12:00" in page
+    assert ">13:00" not in page
+    # Without an exam there is nothing that it would lie between.
+    cast.station("MR1")
+    assert [
+        lane.gaps for lane in read().lanes if lane.scanner and lane.scanner.modality == "MR"
+    ] == [()]
+
+
 def test_gaps_lie_within_opening_hours_and_begin_on_the_grid() -> None:
     station = cast.station("CT1")
     open_hours(station)
