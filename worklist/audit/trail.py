@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any, TypeAlias
 
 from django.db import models, transaction
+from django.db.models import F
 from django.utils import timezone
 
 from worklist.audit.loaded import remember, take_over
@@ -42,8 +43,9 @@ def save(
 
     Answers None and writes nothing when nothing changed. The row is validated by the caller. What
     others have stored since it was read stays, but for the columns that were changed in `obj`. A
-    row that has a `version` counts it up with each change. A list may also name rows that are part
-    of this one (its `parts`): those given take the place of those there.
+    row that has a `version` counts it up with each change, and the `revision` of what hangs below
+    it. A list may also name rows that are part of this one (its `parts`): those given take the
+    place of those there.
     """
     with transaction.atomic():
         row = _locked(obj)
@@ -64,6 +66,8 @@ def save(
         remember(obj)
         for name in new_lists:
             _set_list(obj, name, (lists or {})[name])
+        if before is not None:
+            _revise_below(obj)
         action = "change" if before is not None else "create"
         return _sign(action, obj, before or {}, new_lists, by=by, reason=reason)
 
@@ -269,6 +273,24 @@ def _locked(obj: models.Model) -> Any:
     if obj.pk is None:
         return None
     return obj._meta.model._base_manager.select_for_update().filter(pk=obj.pk).first()
+
+
+def _revise_below(obj: models.Model) -> None:
+    """Count up the `revision` of the rows that hang below this one, at the end of all `below`.
+
+    Each row names in `below` those under it. They are locked from the top down, each level in the
+    order of its keys. On PostgreSQL a transaction that hangs a new row under one of them then ends
+    after ours: nobody sees that row, which is not counted, under what stood above it before.
+    """
+    model: Any = type(obj)
+    keys = [obj.pk]
+    while keys and hasattr(model, "below"):
+        relation = model._meta.get_field(model.below)
+        model = relation.related_model
+        rows = model._base_manager.filter(**{f"{relation.field.name}__in": keys}).order_by("pk")
+        keys = list(rows.select_for_update().values_list("pk", flat=True))
+    if keys and hasattr(model, "revision") and not isinstance(obj, model):
+        model._base_manager.filter(pk__in=keys).update(revision=F("revision") + 1)
 
 
 def _sign(
