@@ -262,7 +262,10 @@ class UpperLayer(DULServiceProvider):
         self.act()
 
     def _may_read(self) -> bool:
-        return not self.is_over and len(self.assoc.dimse.msg_queue.queue) < self._bounds.waiting
+        # Sta3: nothing is to come before the request is answered; it can wait.
+        is_ours_to_answer = self.state_machine.current_state == "Sta3"
+        is_full = len(self.assoc.dimse.msg_queue.queue) >= self._bounds.waiting
+        return not (self.is_over or is_ours_to_answer or is_full)
 
     def _is_called_off(self) -> bool:
         """Whether another thread wants an end of it; then it has come."""
