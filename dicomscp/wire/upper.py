@@ -157,7 +157,8 @@ class UpperLayer(DULServiceProvider):
     @property
     def is_over(self) -> bool:
         """Whether there is nothing more to be read: no association, or no connection."""
-        return self._kill_thread or self.state_machine.current_state in ("Sta1", "Sta13")
+        is_ended = self._kill_thread or self.assoc._kill
+        return is_ended or self.state_machine.current_state in ("Sta1", "Sta13")
 
     def begin(self) -> None:
         """A connection is there (Evt5): wait for the A-ASSOCIATE-RQ."""
