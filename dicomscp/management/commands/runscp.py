@@ -15,7 +15,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import Error, connection
 
 from dicomscp import certificates, heartbeat
-from dicomscp.server import PortError, WorklistScp
+from dicomscp.server import PortError, WorklistScp, settle
 from worklist import database, values
 from worklist.audit import happenings
 
@@ -60,7 +60,6 @@ class Command(BaseCommand):
             ae_title=ae_title.strip(),
             bind=bind,
             port=port,
-            maximum_associations=settings.DICOM_MAX_ASSOCIATIONS,
             tls=tls,
             tls_port=settings.DICOM_TLS_PORT,
         )
@@ -68,6 +67,7 @@ class Command(BaseCommand):
             scp.start()
         except PortError as error:
             raise CommandError(_why_not(error)) from None
+        settle()
         secured = f" and with TLS on {bind}:{scp.tls_port}" if tls else ""
         self.stdout.write(
             f"Worklist SCP {ae_title.strip()} on {bind}:{scp.port}{secured}, "
