@@ -43,14 +43,14 @@ def answer(plan: QueryPlan, rules: Rules, *, now: dt.datetime) -> tuple[Item, ..
 
     This is what a C-FIND is answered with, and what every page shows of it.
     """
-    return reading(plan, rules, now=now).items()
+    return reading(plan, rules, now=now, limit=settings.DICOM_MATCH_LIMIT).items()
 
 
-def reading(plan: QueryPlan, rules: Rules, *, now: dt.datetime) -> Reading:
-    """How the plan of a station with these rules is answered."""
+def reading(plan: QueryPlan, rules: Rules, *, now: dt.datetime, limit: int) -> Reading:
+    """How the plan of a station with these rules is answered; `limit` is that of all stations."""
     scoped = scopes.under(plan, rules, now=now)
-    limit = rules.match_limit or settings.DICOM_MATCH_LIMIT
-    return Reading((*scoped.plan.conditions, *scoped.conditions), plan.returns, limit=limit)
+    conditions = (*scoped.plan.conditions, *scoped.conditions)
+    return Reading(conditions, plan.returns, limit=rules.match_limit or limit)
 
 
 def rows(
@@ -88,7 +88,8 @@ class Reading:
         self._looked_at = self.layout.only(_named(self._undecided))
         self._steps = _columns(_meeting(conditions), self.layout)
         # One more than the limit tells that there are too many.
-        self._statement = Statement(self._steps[: limit + 1]) if limit is not None else None
+        enough = self._steps if limit is None else self._steps[: limit + 1]
+        self._statement = Statement(enough, is_steady=narrowing.is_steady(conditions))
 
     def items(self) -> tuple[Item, ...]:
         """The matching steps."""
@@ -96,7 +97,7 @@ class Reading:
 
     def rows(self) -> list[Row]:
         """The rows of the matching steps. Raises TooManyMatches past the limit."""
-        if self._statement is None or self._limit is None:
+        if self._limit is None:
             return list(self._matching(self._every()))
         candidates = self._statement.rows()
         if len(candidates) <= self._limit:

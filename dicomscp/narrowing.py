@@ -150,6 +150,39 @@ def _narrow_column(condition: Condition, path: str) -> Q:
     return Q(**bounds)
 
 
+# By these few steps are found, whatever is asked for.
+_ANCHORS = frozenset(
+    {
+        "AccessionNumber",
+        "PatientID",
+        "RequestedProcedureID",
+        "ScheduledProcedureStepID",
+        "ScheduledProcedureStepStartDate",
+        "StudyInstanceUID",
+    }
+)
+
+
+def is_steady(conditions: Sequence[Condition]) -> bool:
+    """Whether a database reads the matches alike, whichever values are asked for.
+
+    A pattern is read by an index or not, depending on its first characters; a status may be that of
+    a few steps or of most.
+    """
+    leaves = list(_leaves(conditions))
+    if any(isinstance(leaf, Like | NameLike | NumberIs) for leaf in leaves):
+        return False
+    return any(each.keyword in _ANCHORS for leaf in leaves for each in leaf.attributes)
+
+
+def _leaves(conditions: Sequence[Condition]) -> Iterator[Condition]:
+    for condition in conditions:
+        if isinstance(condition, AnyItem | Either):
+            yield from _leaves(condition.conditions)
+        else:
+            yield condition
+
+
 def _name_like(path: str, pattern: str) -> Q:
     """A group at the folded name's start, behind another group, or in another of its values."""
     return (

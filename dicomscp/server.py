@@ -11,7 +11,7 @@ from pynetdicom import AE, _config
 from pynetdicom.association import Association
 from pynetdicom.sop_class import ModalityWorklistInformationFind, Verification
 
-from dicomscp import associations, handlers
+from dicomscp import associations, handlers, lease
 from dicomscp.journal import JOURNAL
 from dicomscp.wire.server import WorklistServer
 from dicomscp.wire.tls import Tls
@@ -94,6 +94,7 @@ class WorklistScp:
                 target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True
             ).start()
         self._servers = servers
+        lease.keep()
         JOURNAL.start()
 
     def _listen(self, address: tuple[str, int], tls: Tls | None) -> WorklistServer:
@@ -133,6 +134,7 @@ class WorklistScp:
         for association in ending:
             association.join(max(0.0, deadline - time.monotonic()))
         JOURNAL.stop()
+        lease.close()
 
 
 def _port(server: WorklistServer) -> int:

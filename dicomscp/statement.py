@@ -9,16 +9,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet
-from django.db import DEFAULT_DB_ALIAS, connection, models
+from django.db import DEFAULT_DB_ALIAS, connection, connections, models
 from django.db.models import Func, Subquery, TextField
 
 Row = tuple[Any, ...]
 
 
 class Statement:
-    """The SQL of a `values_list`, and how its columns become values."""
+    """The SQL of a `values_list`, and how its columns become values.
 
-    def __init__(self, queryset: models.QuerySet[Any, Any]) -> None:
+    One that `is_steady` is read alike whatever its parameters are: a kept connection has the server
+    prepare it and make one plan for all of them, which otherwise takes longer than the reading.
+    """
+
+    def __init__(self, queryset: models.QuerySet[Any, Any], *, is_steady: bool = False) -> None:
+        self._is_steady = is_steady
         # Not evaluated: other questions are asked of it where there is need to (count, iterator).
         self.queryset = queryset
         compiler = queryset.query.get_compiler(DEFAULT_DB_ALIAS)
@@ -37,11 +42,23 @@ class Statement:
         params = self._params
         if marks:
             params = tuple(marks.get(param, param) for param in params)
-        with connection.cursor() as cursor:
-            cursor.execute(self._sql, params)
-            rows = cursor.fetchall()
+        rows = self._prepared(params) if self._is_steady else None
+        if rows is None:
+            with connection.cursor() as cursor:
+                cursor.execute(self._sql, params)
+                rows = cursor.fetchall()
         if self._converters:
             return list(map(tuple, self._compiler.apply_converters(rows, self._converters)))
+        return rows
+
+    def _prepared(self, params: tuple[Any, ...]) -> list[Row] | None:
+        """What the server's prepared statement answers, None where the connection has none."""
+        wrapper = connections[DEFAULT_DB_ALIAS]
+        prepared = getattr(wrapper, "prepared", None)
+        if prepared is None:
+            return None
+        with wrapper.wrap_database_errors:
+            rows: list[Row] = prepared().execute(self._sql, params, prepare=True).fetchall()
         return rows
 
 

@@ -250,6 +250,9 @@ DICOM_MATCH_LIMIT: int = env.int("DICOM_MATCH_LIMIT", default=5000)
 # Queries that read the database at the same time; the others wait for their turn.
 DICOM_DATABASE_CONNECTIONS: int = env.int("DICOM_DATABASE_CONNECTIONS", default=8)
 
+# Have pydicom write the responses, as a check on our own writer: slower, and byte by byte the same.
+DICOM_PLAIN_PATH: bool = env.bool("DICOM_PLAIN_PATH", default=False)
+
 # --- audit trail ----------------------------------------------------------------------------------
 
 # A syslog collector of audit messages (TLS); `manage.py send_audit` sends them. No host: none.
