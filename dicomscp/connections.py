@@ -46,7 +46,7 @@ class Kept:
 
     def open(self) -> None:
         """Connect. Raises Django's database errors."""
-        self.wrapper.connect()
+        self.wrapper.ensure_connection()
         if self.wrapper.vendor == "postgresql":
             raw: Any = self.wrapper.connection
             if not self.wrapper.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"):

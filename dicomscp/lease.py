@@ -10,6 +10,7 @@ import logging
 import os
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -72,6 +73,7 @@ def read(reading: Callable[[], Found]) -> Found:
             return _once_more(reading, until)
         except _UNAVAILABLE as error:
             logger.error("worklist database unavailable: %s", type(error).__name__)
+            _let_go(error)
             comment = "Worklist database unavailable, retry later"
             if _code(error) in _TOO_LONG:
                 comment = "Worklist query timed out, narrow the query"
@@ -101,6 +103,7 @@ def _once_more(reading: Callable[[], Found], until: float) -> Found:
     except _UNAVAILABLE as error:
         if time.monotonic() >= until or _code(error) in _TOO_LONG:
             raise
+        _let_go(error)
     # What it died of has mostly killed the others, too.
     connections.SHELF.clear()
     return _through(Kept(), reading, until)
@@ -138,6 +141,13 @@ def _begin_anew() -> None:
 
 
 os.register_at_fork(after_in_child=_begin_anew)
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Have its frames hold nothing: a connection half made would stay open with them."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _code(error: Exception) -> str:
