@@ -17,7 +17,7 @@ from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from psycopg import Cursor
+from psycopg import RawCursor
 
 # Seconds: after which an idle one is closed, and how often deadlines are looked at.
 _IDLE = 60.0
@@ -52,7 +52,7 @@ class Kept:
             if not self.wrapper.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"):
                 # Without it there is a pooler between, that hands a session to several.
                 raw.prepare_threshold, raw.prepared_max = 0, _MOST_PREPARED
-                self.wrapper.prepared = partial(Cursor, raw)  # type: ignore[attr-defined]
+                self.wrapper.prepared = partial(RawCursor, raw)  # type: ignore[attr-defined]
             # A descriptor of our own: that of the library may be another's when we cut.
             self._line = socket.socket(fileno=os.dup(raw.pgconn.socket))
 

@@ -29,11 +29,13 @@ from worklist.character_set import (
 )
 from worklist.values import Value
 
-Part = Callable[[Sequence[Any]], bytes]
+Writing = Callable[[Sequence[Any]], bytes]
+Picking = Callable[[Sequence[Any]], tuple[Any, ...]]
 
 _STEP = attributes.find("ScheduledProcedureStepSequence")
 _SPECIFIC_CHARACTER_SET = 0x00080005
 _ITEM = b"\xfe\xff\x00\xe0"
+_LENGTH = struct.Struct("<I").pack
 _LONG_VRS = frozenset({"SQ", "UC", "UN", "UR", "UT"})
 # How many elements are kept in all, and of how many bytes at most.
 _MOST_KEPT = 100_000
@@ -73,57 +75,72 @@ class Writer:
 
 
 class _Compiler:
-    """Makes of what is to be returned functions that write it, in one character set and syntax."""
+    """Makes of what is to be returned a function that writes it, in one character set and syntax.
+
+    Whatever is written, but for the step's item as a whole, hangs on one column or a few: it is
+    kept under their values, so that a row is written by looking up one after the other.
+    """
 
     def __init__(
         self, terms: CharacterSet, layout: Layout, implicit_vr: bool, alphabetic_only: bool
     ) -> None:
         self._terms, self._layout = terms, layout
         self._implicit_vr, self._alphabetic_only = implicit_vr, alphabetic_only
+        # What is looked up under several columns: their values stand behind the row as one more.
+        self._several: list[Picking] = []
 
-    def identifier(self, returns: Sequence[Return]) -> Part:
-        data_set = self._data_set(returns, self._layout.column)
+    def identifier(self, returns: Sequence[Return]) -> Writing:
+        whole = sorted(returns, key=_tag)
+        before = self._data_set([one for one in whole if _tag(one) < _STEP.tag])
+        after = self._data_set([one for one in whole if _tag(one) > _STEP.tag])
+        step = next((one for one in whole if one.attribute is _STEP), None)
+        item = self._data_set(step.items) if step else None
+        several = tuple(self._several)
         said = self._set_of(self._terms) if self._terms else b""
         # An Identifier is never empty: one that holds nothing that was asked for says its set.
         alone = said or self._set_of(("ISO_IR 6",))
-        return lambda row: said + held if (held := data_set(row)) else alone
+
+        def write(row: Sequence[Any]) -> bytes:
+            wide = (*row, *[values(row) for values in several])
+            # K.6-1: exactly one item for the step.
+            middle = self._element_of([item(wide)], _STEP) if item else b""
+            held = before(wide) + middle + after(wide)
+            return said + held if held else alone
+
+        return write
 
     def _set_of(self, terms: CharacterSet) -> bytes:
         value = "\\".join(terms).encode()
         value += b" " * (len(value) % 2)
         return _element(_SPECIFIC_CHARACTER_SET, "CS", value, self._implicit_vr)
 
-    def _data_set(self, returns: Sequence[Return], column: Callable[[Attribute], int]) -> Part:
+    def _data_set(
+        self, returns: Sequence[Return], column: Callable[[Attribute], int] | None = None
+    ) -> Writing:
         """The elements of a data set, in the order of their tags; `column` says where they are."""
-        parts: list[Part] = []
-        run: list[Return] = []
-        for returned in sorted(returns, key=lambda returned: returned.attribute.tag):
-            attribute = returned.attribute
-            if attribute.is_sequence:
-                parts += [*self._run(run, column), self._sequence(returned)]
-                run = []
-            elif attribute.parent is _STEP and (places := self._layout.places([attribute])):
-                parts += [*self._run(run, column), self._listed(returned, *places[attribute])]
-                run = []
-            else:
-                run.append(returned)
-        parts += self._run(run, column)
-        return lambda row: b"".join([part(row) for part in parts])
+        parts = [self._part(returned, column) for returned in sorted(returns, key=_tag)]
+        if not parts:
+            return lambda row: b""
+        kept = [part[0] for part in parts]
+        pick = _picker([part[1] for part in parts])
+        return lambda row: b"".join([of[held] for of, held in zip(kept, pick(row))])  # noqa: B905
 
-    def _run(self, leaves: Sequence[Return], column: Callable[[Attribute], int]) -> list[Part]:
-        """Attributes in columns of their own, one behind the other: what most of a row is."""
-        if not leaves:
-            return []
-        pick = _picker([column(leaf.attribute) for leaf in leaves])
-        kept = [self._kept(leaf) for leaf in leaves]
-        return [lambda row: b"".join([of[value] for of, value in zip(kept, pick(row))])]  # noqa: B905  they are as long
-
-    def _kept(self, leaf: Return) -> _Kept:
-        attribute = leaf.attribute
+    def _part(
+        self, returned: Return, column: Callable[[Attribute], int] | None
+    ) -> tuple[_Kept, int]:
+        """What an element was written as, and the column under whose value that is kept."""
+        attribute = returned.attribute
+        if attribute.is_sequence:
+            return self._sequence(returned)
+        if column is None:
+            if places := self._layout.places([attribute]):
+                return self._listed(returned, places[attribute][1]), places[attribute][0]
+            column = self._layout.column
         cut = self._alphabetic_only and attribute.vr == "PN"
-        return _elements(attribute, is_due(leaf), self._terms, self._implicit_vr, cut)
+        how = (is_due(returned), self._terms, self._implicit_vr, cut)
+        return _elements(attribute, *how), column(attribute)
 
-    def _listed(self, returned: Return, column: int, place: int) -> Part:
+    def _listed(self, returned: Return, place: int) -> _Kept:
         """An attribute of the step whose values stand in rows of their own."""
         attribute = returned.attribute
 
@@ -134,32 +151,26 @@ class _Compiler:
             encoded = _values(attribute, held, self._terms)
             return _element(attribute.tag, attribute.vr, encoded, self._implicit_vr)
 
-        kept = _Kept(write)
-        return lambda row: kept[row[column]]
+        return _Kept(write)
 
-    def _sequence(self, returned: Return) -> Part:
-        """A sequence; but for the step's, kept as a whole under all that it hangs on."""
+    def _sequence(self, returned: Return) -> tuple[_Kept, int]:
+        """A sequence but the step's."""
         sequence = returned.attribute
-        if sequence is _STEP:
-            # K.6-1: exactly one item.
-            step = self._data_set(returned.items, self._layout.column)
-            return lambda row: self._element_of([step(row)], sequence)
         if places := self._layout.places(sequence.items):
             entry = self._data_set(returned.items, lambda leaf: places[leaf][1])
-            listed = _Kept(
-                lambda stored: self._items(map(entry, map(tuple, entries(stored))), returned)
-            )
             column = next(iter(places.values()))[0]
-            return lambda row: listed[row[column]]
+            listed = _Kept(lambda stored: self._items(map(entry, entries(stored)), returned))
+            return listed, column
         columns = self._layout.columns_of(sequence)
-        if not columns:
-            nothing = self._items([], returned)
-            return lambda row: nothing
-        item = self._data_set(returned.items, sequence.items.index)
-        # A value is unknown when it is None or "": without any there is no item.
-        alone = _Kept(lambda held: self._items([item(held)] if _any_known(held) else [], returned))
-        pick = _picker(columns)
-        return lambda row: alone[pick(row)]
+        item = self._data_set(returned.items, sequence.items.index) if columns else None
+
+        def write(held: Sequence[Any]) -> bytes:
+            # A value is unknown when it is None or "": without any there is no item.
+            is_there = item and any(value is not None and value != "" for value in held)
+            return self._items([item(held)] if item and is_there else [], returned)
+
+        self._several.append(_picker(columns) if columns else lambda row: ())
+        return _Kept(write), self._layout.width + len(self._several) - 1
 
     def _items(self, items: Iterable[bytes], returned: Return) -> bytes:
         # Of an item that holds nothing of what was asked for there is none (C.5).
@@ -167,19 +178,19 @@ class _Compiler:
         return self._element_of(held, returned.attribute) if held or is_due(returned) else b""
 
     def _element_of(self, items: Sequence[bytes], sequence: Attribute) -> bytes:
-        held = b"".join([_ITEM + struct.pack("<I", len(item)) + item for item in items])
+        held = b"".join([_ITEM + _LENGTH(len(item)) + item for item in items])
         return _element(sequence.tag, "SQ", held, self._implicit_vr)
 
 
-def _picker(columns: Sequence[int]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
+def _tag(returned: Return) -> int:
+    return returned.attribute.tag
+
+
+def _picker(columns: Sequence[int]) -> Picking:
     if len(columns) == 1:
         (column,) = columns
         return lambda row: (row[column],)
     return itemgetter(*columns)
-
-
-def _any_known(held: Sequence[Any]) -> bool:
-    return any(value is not None and value != "" for value in held)
 
 
 # --- one element ----------------------------------------------------------------------------------
@@ -236,12 +247,19 @@ def _values(attribute: Attribute, held: Sequence[Value], terms: CharacterSet) ->
 
 def _element(tag: int, vr: str, value: bytes, implicit_vr: bool) -> bytes:
     """An element (PS3.5 7.1.2, 7.1.3)."""
-    header = struct.pack("<HH", tag >> 16, tag & 0xFFFF)
-    if implicit_vr:
-        return header + struct.pack("<I", len(value)) + value
-    if vr not in _LONG_VRS and len(value) > 0xFFFF:
+    if not implicit_vr and vr not in _LONG_VRS and len(value) > 0xFFFF:
         # PS3.5 6.2.2: too long for its VR's length.
         vr = "UN"
+    header, length = _header(tag, vr, implicit_vr)
+    return header + length(len(value)) + value
+
+
+@lru_cache(maxsize=4096)
+def _header(tag: int, vr: str, implicit_vr: bool) -> tuple[bytes, Callable[[int], bytes]]:
+    """What stands before an element's length, and how that is written."""
+    header = struct.pack("<HH", tag >> 16, tag & 0xFFFF)
+    if implicit_vr:
+        return header, _LENGTH
     if vr in _LONG_VRS:
-        return header + vr.encode() + struct.pack("<HI", 0, len(value)) + value
-    return header + vr.encode() + struct.pack("<H", len(value)) + value
+        return header + vr.encode() + b"\0\0", _LENGTH
+    return header + vr.encode(), struct.Struct("<H").pack

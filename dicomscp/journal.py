@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 
 from dicomscp.models import Association, Ended, Query
 
@@ -132,7 +132,7 @@ class Journal:
 
     def _write(self, entries: Sequence[Entry]) -> None:
         try:
-            self._store(entries)
+            self._store_anew(entries)
         except Exception as error:  # whatever it is, the next entries may fare better
             self.dropped += len(entries)
             if not self._is_failing:
@@ -143,7 +143,20 @@ class Journal:
                 logger.warning("the journal is written again; lost so far: %d", self.dropped)
             self._is_failing = False
         finally:
+            # Under load the next ones wait already: connecting costs as much as writing.
+            if not self._waiting or self._is_failing:
+                connection.close()
+
+    def _store_anew(self, entries: Sequence[Entry]) -> None:
+        """Store them, and when the connection died since the last ones, by a fresh one."""
+        was_open = connection.connection is not None
+        try:
+            self._store(entries)
+        except (InterfaceError, OperationalError):
+            if not was_open:
+                raise
             connection.close()
+            self._store(entries)
 
     def _store(self, entries: Sequence[Entry]) -> None:
         opened = {entry.pk: entry for entry in entries if isinstance(entry, Association)}

@@ -60,6 +60,11 @@ class Layout:
         """Those that are of related rows: their list's column, and the place in each of them."""
         return {leaf: self._listed[leaf] for leaf in leaves if leaf in self._listed}
 
+    @property
+    def width(self) -> int:
+        """How many columns a row has."""
+        return 1 + len(self.columns) + len(self.lists)
+
     def item(self, row: Row) -> Item:
         """The step that the row is of."""
         return self._item(attributes.TABLE, row, step=row[0])

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.db import models
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, F, Func, OuterRef, Q, Subquery
 
 from dicomscp import matching
 from dicomscp.matching import (
     AnyItem,
+    Between,
     Condition,
     Either,
     Interval,
@@ -89,15 +90,37 @@ def narrow(condition: Condition) -> Q:
     return _narrow_column(condition, path)
 
 
+class _Among(Func):
+    """Whether a key is one of those that a sub-select answers, which is read once and first.
+
+    As a join PostgreSQL would look at the related row of every candidate.
+    """
+
+    output_field = models.BooleanField()
+    template = "%(expressions)s"
+    arg_joiner = " IN "
+
+    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        return super().as_sql(
+            compiler,
+            connection,
+            template="%(expressions)s)",
+            arg_joiner=" = ANY(ARRAY",
+            **context,
+        )
+
+
 def _narrow_list(relation: str, conditions: Sequence[Condition]) -> Q:
     """One related row meets all the conditions together (C.2.2.2.6)."""
     through, step, target = linked(relation)
     where = Q()
     for condition in conditions:
         assert not isinstance(condition, AnyItem | Interval | Either | Unknown)
-        leaf = condition.attribute.column.split("__")[-1]
-        where &= _narrow_column(condition, f"{target}__{leaf}")
-    return Q(Exists(through._default_manager.filter(where, **{step: OuterRef("pk")})))
+        where &= _narrow_column(condition, condition.attribute.column.split("__")[-1])
+    model: Any = through._meta.get_field(target).related_model
+    meeting = model._default_manager.filter(where)
+    is_one = _Among(F(target), Subquery(meeting.order_by().values("pk")))
+    return Q(Exists(through._default_manager.filter(is_one, **{step: OuterRef("pk")})))
 
 
 def _narrow_unknown(path: str) -> Q:
@@ -135,7 +158,7 @@ def _narrow_column(condition: Condition, path: str) -> Q:
         where = ~Q(**{f"{path}_folded": ""})
         for group in filter(None, condition.groups):
             where &= _any(
-                _name_like(f"{path}_folded", _like(spelling))
+                _name_like(f"{path}_folded", _like(spelling), is_multi_valued=multi_valued)
                 for spelling in matching.spellings(group)
             )
         return where
@@ -166,13 +189,15 @@ _ANCHORS = frozenset(
 def is_steady(conditions: Sequence[Condition]) -> bool:
     """Whether a database reads the matches alike, whichever values are asked for.
 
-    A pattern is read by an index or not, depending on its first characters; a status may be that of
-    a few steps or of most.
+    By themselves a pattern is read by an index or not, depending on its first characters, and a
+    status may be that of a few steps or of most.
     """
     leaves = list(_leaves(conditions))
-    if any(isinstance(leaf, Like | NameLike | NumberIs) for leaf in leaves):
-        return False
-    return any(each.keyword in _ANCHORS for leaf in leaves for each in leaf.attributes)
+    anchors = [each for each in leaves if any(one.keyword in _ANCHORS for one in each.attributes)]
+    if any(isinstance(each, OneOf) for each in anchors):
+        return True
+    is_range = any(isinstance(each, Between | Interval) for each in anchors)
+    return is_range and not any(isinstance(each, Like | NameLike) for each in leaves)
 
 
 def _leaves(conditions: Sequence[Condition]) -> Iterator[Condition]:
@@ -183,13 +208,17 @@ def _leaves(conditions: Sequence[Condition]) -> Iterator[Condition]:
             yield condition
 
 
-def _name_like(path: str, pattern: str) -> Q:
+def _name_like(path: str, pattern: str, *, is_multi_valued: bool) -> Q:
     """A group at the folded name's start, behind another group, or in another of its values."""
-    return (
-        Q(**{f"{path}__dicom_like": f"{pattern}%"})
-        | Q(**{f"{path}__dicom_like": f"%={pattern}%"})
-        | Q(**{f"{path}__dicom_like": f"%\\\\{pattern}%"})
-    )
+    pattern += "%"
+    where = Q(**{f"{path}__dicom_like": pattern})
+    if pattern.startswith("%"):
+        # It is found wherever it stands.
+        return where
+    where |= Q(**{f"{path}__dicom_like": f"%={pattern}"})
+    if is_multi_valued:
+        where |= Q(**{f"{path}__dicom_like": f"%\\\\{pattern}"})
+    return where
 
 
 def _narrow_interval(condition: Interval) -> Q:

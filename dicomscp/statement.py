@@ -5,7 +5,9 @@ Connections that are kept prepare it, too (lease).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from itertools import count
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet
@@ -32,6 +34,7 @@ class Statement:
         except EmptyResultSet:
             self._sql, self._params = "", ()
             return
+        self._numbered = _numbered(self._sql).encode()
         self._compiler = compiler
         self._converters = compiler.get_converters([column[0] for column in compiler.select])
 
@@ -58,8 +61,14 @@ class Statement:
         if prepared is None:
             return None
         with wrapper.wrap_database_errors:
-            rows: list[Row] = prepared().execute(self._sql, params, prepare=True).fetchall()
+            rows: list[Row] = prepared().execute(self._numbered, params, prepare=True).fetchall()
         return rows
+
+
+def _numbered(sql: str) -> str:
+    """The same with PostgreSQL's own parameters: $1 for the first %s."""
+    numbers = count(1)
+    return re.sub("%([%s])", lambda found: "%" if found[1] == "%" else f"${next(numbers)}", sql)
 
 
 class _Array(Func):

@@ -229,6 +229,10 @@ class ScheduledProcedureStep(Versioned):
                 fields=("modality", "start_date", "start_time", "id"),
                 name="worklist_step_modality",
             ),
+            # "What has arrived", of all days.
+            models.Index(
+                fields=("status", "start_date", "start_time", "id"), name="worklist_step_status"
+            ),
             models.Index(fields=("step_id",), name="worklist_step_step_id"),
         )
 
