@@ -5,6 +5,7 @@ No pynetdicom, no Identifier.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -196,8 +197,19 @@ def is_steady(conditions: Sequence[Condition]) -> bool:
     anchors = [each for each in leaves if any(one.keyword in _ANCHORS for one in each.attributes)]
     if any(isinstance(each, OneOf) for each in anchors):
         return True
-    is_range = any(isinstance(each, Between | Interval) for each in anchors)
-    return is_range and not any(isinstance(each, Like | NameLike) for each in leaves)
+    patterns = [each for each in leaves if isinstance(each, Like | NameLike)]
+    if patterns:
+        return all(_is_by_trigrams(each) for each in patterns)
+    return any(isinstance(each, Between | Interval) for each in anchors)
+
+
+def _is_by_trigrams(condition: Condition) -> bool:
+    """Whether it asks for a patient's name by letters enough for the index of trigrams."""
+    return (
+        isinstance(condition, NameLike)
+        and condition.attribute.keyword == "PatientName"
+        and all(re.search(r"[^*?^= ]{3}", group) for group in condition.groups if group)
+    )
 
 
 def _leaves(conditions: Sequence[Condition]) -> Iterator[Condition]:

@@ -38,6 +38,11 @@ class Statement:
         self._compiler = compiler
         self._converters = compiler.get_converters([column[0] for column in compiler.select])
 
+    @property
+    def sql_with_params(self) -> tuple[str, tuple[Any, ...]]:
+        """What is sent to the database, in Django's spelling."""
+        return self._sql, self._params
+
     def rows(self, marks: Mapping[Any, Any] | None = None) -> list[Row]:
         """What it answers now; `marks` says what stands for some of its parameters this time."""
         if not self._sql:

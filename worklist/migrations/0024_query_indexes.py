@@ -58,5 +58,13 @@ class Migration(migrations.Migration):
                 fields=["status", "start_date", "start_time", "id"], name="worklist_step_status"
             ),
         ),
+        migrations.AddIndex(
+            model_name="scheduledprocedurestep",
+            index=models.Index(
+                condition=models.Q(("status__in", ["SCHEDULED", "ARRIVED", "READY", "STARTED"])),
+                fields=["start_date", "start_time", "id"],
+                name="worklist_step_open",
+            ),
+        ),
         migrations.RunPython(create, drop),
     ]
