@@ -194,9 +194,10 @@ def _is_shown(certificate: str, station: Known) -> bool:
     """Whether this certificate, or none, will do for the station."""
     if station.certificates:
         return certificate in station.certificates
+    if not certificate:
+        return True
     # What is bound to another scanner speaks for no one else.
-    bound = Station.objects.filter(certificates__contains=certificate)
-    return not certificate or not bound.exists()
+    return not Station.objects.filter(certificates__contains=certificate).exists()
 
 
 def _is_within(address: str, networks: str) -> bool:

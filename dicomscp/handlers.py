@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from django.conf import settings
 from django.utils import timezone
 from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
@@ -22,13 +23,13 @@ from pynetdicom import evt
 from pynetdicom.dimse_primitives import C_FIND
 from pynetdicom.sop_class import ModalityWorklistInformationFind
 
-from dicomscp import access, associations, find, identifier, lease, plan, response
+from dicomscp import access, associations, identifier, lease, questions, response
 from dicomscp.access import Call
 from dicomscp.find import TooManyMatches
 from dicomscp.journal import JOURNAL
-from dicomscp.matching import Item
+from dicomscp.layout import Row
 from dicomscp.models import MOST_STEPS, Query
-from dicomscp.plan import QueryPlan
+from dicomscp.questions import Answering, Question
 from dicomscp.scope import NO_RULES, Rules
 from dicomscp.status import (
     CANCEL,
@@ -43,6 +44,9 @@ from worklist import clock
 
 logger = logging.getLogger(__name__)
 
+# A status and the Identifier: its bytes in the context's transfer syntax, or a data set.
+Answer = tuple[int | Dataset, bytes | Dataset | None]
+
 # PS3.4 K.5: two reserved bytes (date and time always combine), no fuzzy names, no time zones.
 _EXTENDED_NEGOTIATION = b"\x01\x01\x00\x00"
 # What the journal keeps of an Identifier: no more than is read.
@@ -52,14 +56,14 @@ _MOST_KEPT = identifier.MAX_BYTES
 _answering: set[int] = set()
 
 
-def _read(query: QueryPlan, call: Call, account: _Account) -> tuple[tuple[Item, ...], Rules]:
-    """The matching rows, and the rules of the station that calls.
+def _read(question: Question, call: Call, account: _Account) -> tuple[list[Row], Rules, Answering]:
+    """The matching rows, the rules of the station that calls, and how it is answered.
 
     Raises Refusal (0xA700) when they cannot be read or are too many, and (0x0124) when the caller
     may not ask.
     """
     try:
-        return lease.read(lambda: _rows(query, call))
+        return lease.read(lambda: _rows(question, call))
     except TooManyMatches as error:
         account.matches = error.count
         count = error.count if error.count is not None else f"more than {error.limit}"
@@ -67,12 +71,13 @@ def _read(query: QueryPlan, call: Call, account: _Account) -> tuple[tuple[Item, 
         raise Refusal(OUT_OF_RESOURCES, comment) from None
 
 
-def _rows(query: QueryPlan, call: Call) -> tuple[tuple[Item, ...], Rules]:
+def _rows(question: Question, call: Call) -> tuple[list[Row], Rules, Answering]:
     verdict = access.on_query(call)
     if not verdict.is_accepted:
         raise Refusal(NOT_AUTHORISED, "Calling AE title not recognised")
     rules = verdict.station.rules if verdict.station else NO_RULES
-    return find.answer(query, rules, now=clock.now()), rules
+    answering = questions.answering(question, rules, now=clock.now())
+    return answering.reading.rows(), rules, answering
 
 
 @dataclass
@@ -138,7 +143,7 @@ def _status(refusal: Refusal) -> Dataset:
     return dataset
 
 
-def on_find(event: evt.Event) -> Iterator[tuple[int | Dataset, Dataset | None]]:
+def on_find(event: evt.Event) -> Iterator[Answer]:
     """Answer a Modality Worklist C-FIND (PS3.4 K.4.1)."""
     account = _Account()
     _answering.add(id(event.assoc))
@@ -164,15 +169,16 @@ def on_find(event: evt.Event) -> Iterator[tuple[int | Dataset, Dataset | None]]:
         account.write(event)
 
 
-def _answers(event: evt.Event, account: _Account) -> Iterator[tuple[int | Dataset, Dataset | None]]:
+def _answers(event: evt.Event, account: _Account) -> Iterator[Answer]:
     request = cast(C_FIND, event.request)
     if request.Identifier is None:
         raise Refusal(IDENTIFIER_DOES_NOT_MATCH, "the request has no Identifier")
-    account.identifier = request.Identifier.getvalue()[:_MOST_KEPT]
+    encoded = request.Identifier.getvalue()
+    account.identifier = encoded[:_MOST_KEPT]
     implicit_vr = event.context.transfer_syntax == ImplicitVRLittleEndian
-    elements = identifier.read(request.Identifier.getvalue(), implicit_vr=implicit_vr)
-    account.keys = len(elements)
-    query = plan.make(elements)
+    question = questions.understand(encoded, implicit_vr=implicit_vr)
+    account.keys = len(question.elements)
+    query = question.plan
     account.unsupported = len(query.unsupported)
     requestor = event.assoc.requestor
     call = Call(
@@ -180,26 +186,31 @@ def _answers(event: evt.Event, account: _Account) -> Iterator[tuple[int | Datase
         requestor.address,
         certificate=associations.certificate(event.assoc),
     )
-    items, rules = _read(query, call, account)
-    account.matches = len(items)
-    for item in items:
+    rows, rules, answering = _read(question, call, account)
+    account.matches = len(rows)
+    is_plain = settings.DICOM_PLAIN_PATH or not getattr(event.assoc, "takes_bytes", False)
+    write: Callable[[Row], bytes | Dataset]
+    write = _plainly(question, rules, answering) if is_plain else answering.write
+    for row in rows:
         if event.is_cancelled:
             account.status = CANCEL
             yield CANCEL, None
             return
         # A plain number: the elements of a status data set would stick to every later response.
-        yield (
-            query.pending,
-            response.identifier(
-                query,
-                item,
-                implicit_vr=implicit_vr,
-                character_set=rules.character_set,
-                alphabetic_only=rules.alphabetic_only,
-            ),
-        )
-        account.steps.append(item.step)
+        yield query.pending, write(row)
+        account.steps.append(row[0])
     account.status = SUCCESS
+
+
+def _plainly(question: Question, rules: Rules, answering: Answering) -> Callable[[Row], Dataset]:
+    """What writes a response as pydicom does; the bytes are the same."""
+    return lambda row: response.identifier(
+        question.plan,
+        answering.reading.layout.item(row),
+        implicit_vr=question.implicit_vr,
+        character_set=rules.character_set,
+        alphabetic_only=rules.alphabetic_only,
+    )
 
 
 def on_echo(event: evt.Event) -> int:

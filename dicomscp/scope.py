@@ -41,7 +41,8 @@ class Rules:
     """What is set of a station; as it is by default, of a caller that is none.
 
     `titles` are its further AE titles; `aliases` pairs of a modality that is asked for and one that
-    counts as it. Hours are counted from now; None is no bound on that side.
+    counts as it. Hours are counted from the minute that it is; None is no bound on
+    that side.
     """
 
     ae_title: str = ""
@@ -94,14 +95,22 @@ def _conditions(plan: QueryPlan, rules: Rules, now: dt.datetime) -> Iterator[Con
         yield window
 
 
-def _window(rules: Rules, now: dt.datetime) -> Interval | None:
+def moment(rules: Rules, now: dt.datetime) -> dt.datetime | None:
+    """What of the time the rules depend on: the minute, where they have hours, else nothing."""
     if rules.hours_before is None and rules.hours_after is None:
+        return None
+    return now.replace(second=0, microsecond=0)
+
+
+def _window(rules: Rules, now: dt.datetime) -> Interval | None:
+    minute = moment(rules, now)
+    if minute is None:
         return None
     low = high = None
     if rules.hours_before is not None:
-        low = now - dt.timedelta(hours=rules.hours_before)
+        low = minute - dt.timedelta(hours=rules.hours_before)
     if rules.hours_after is not None:
-        high = now + dt.timedelta(hours=rules.hours_after)
+        high = minute + dt.timedelta(hours=rules.hours_after)
     return Interval(_DATE, _TIME, low, high)
 
 

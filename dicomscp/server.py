@@ -13,7 +13,7 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE
 from pynetdicom.sop_class import ModalityWorklistInformationFind, Verification
 
-from dicomscp import associations, bounds, handlers
+from dicomscp import associations, bounds, handlers, lease
 from dicomscp.journal import JOURNAL
 from dicomscp.wire.association import WorklistAssociation
 from dicomscp.wire.gate import Gate
@@ -111,6 +111,7 @@ class WorklistScp:
                 target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True
             ).start()
         self._servers = servers
+        lease.keep()
         JOURNAL.start()
 
     def _listen(
@@ -153,6 +154,7 @@ class WorklistScp:
         for association in running:
             association.join(max(0.0, deadline - time.monotonic()))
         JOURNAL.stop()
+        lease.close()
 
 
 def settle() -> None:
