@@ -48,7 +48,7 @@ def drop(apps, schema_editor):
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("worklist", "0022_respell_search_words"),
+        ("worklist", "0023_step_revision"),
     ]
 
     operations = [
