@@ -1,4 +1,4 @@
-"""The ten causes of explain, each made by DCMTK against one running SCP and read in a browser."""
+"""The causes of explain, each made by DCMTK against one running SCP and read in a browser."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
+from dicomscp import heartbeat
 from dicomscp.explain.story import Cause
 from dicomscp.server import WorklistScp
 from tests import tools
 from tests.browser.conftest import MONDAY, OpenPage
 from tests.cast import actor, step
 from tests.test_explain_faults import DATE, MODALITY, TITLE, Scanner
+from tests.test_heartbeat import until
 from worklist import catalogue, scheduling
 from worklist.models import ScheduledProcedureStep, Station, StepStatus
 
@@ -31,7 +33,11 @@ def scanner(
     settings.DICOM_ACCESS = "known"
     scp = WorklistScp(ae_title="WORKLIST", bind="127.0.0.1", port=0)
     scp.start()
-    yield Scanner(scp)
+    scanner = Scanner(scp)
+    scanner.heart.start()
+    until(heartbeat.is_running)
+    yield scanner
+    scanner.heart.stop()
     scp.stop()
 
 
@@ -122,6 +128,13 @@ def limit(scanner: Scanner) -> ScheduledProcedureStep:
     return shown
 
 
+def not_running(scanner: Scanner) -> ScheduledProcedureStep:
+    """The last of them: the server does not come back."""
+    shown = exam("THUMB")
+    scanner.heart.stop()
+    return shown
+
+
 # What makes each, and what the page says of it in English and in German.
 CAUSES: dict[Cause, tuple[Callable[[Scanner], ScheduledProcedureStep], str, str]] = {
     Cause.NEVER_HEARD: (
@@ -166,10 +179,15 @@ CAUSES: dict[Cause, tuple[Callable[[Scanner], ScheduledProcedureStep], str, str]
         "Foot was sent this exam at",
         "Foot hat diese Untersuchung bekommen",
     ),
+    Cause.NOT_RUNNING: (
+        not_running,
+        "The worklist service is not running.",
+        "Der Worklist-Dienst läuft nicht.",
+    ),
 }
 
 
-def test_short_answer_names_each_of_the_ten_causes(scanner: Scanner, open_page: OpenPage) -> None:
+def test_short_answer_names_each_cause(scanner: Scanner, open_page: OpenPage) -> None:
     windows = [open_page("Technologist", "/today/", locale=locale) for locale in ("en-GB", "de-DE")]
     for cause, (make, *said) in CAUSES.items():
         shown = make(scanner)
