@@ -1,6 +1,7 @@
 """The heartbeat of runscp: a row that says that it runs, and how; and what the rows say.
 
-It has a thread and a connection of its own, and nothing that fails here reaches an answer.
+With each beat the audit trail is sealed. It has a thread and a connection of its own, and nothing
+that fails here reaches an answer.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from dicomscp import certificates
 from dicomscp.journal import JOURNAL, Journal
 from dicomscp.models import Heartbeat
 from dicomscp.server import WorklistScp
+from worklist.audit import seals
 from worklist.version import VERSION
 
 logger = logging.getLogger(__name__)
@@ -35,6 +37,7 @@ _TOLD = dt.timedelta(hours=24)
 # Rows that are looked at: one that ends again and again makes many.
 _MOST = 200
 _STOPS_WITHIN = 2.0
+_SEALS_WITHIN = 3.0
 _CHANGING = ("at", "stopped", "associations", "dropped", "unsigned", "counts", "certificates")
 
 
@@ -70,7 +73,17 @@ class Heart:
         self._beat()
         while not self._stopping.wait(self._every.total_seconds()):
             self._beat()
+            self._seal()
         self._beat(is_last=True)
+
+    def _seal(self) -> None:
+        """Close what has come to the audit trail meanwhile; what is much takes several times."""
+        try:
+            seals.seal(within=_SEALS_WITHIN)
+        except Exception as error:  # what is not sealed now is with the next time
+            logger.error("the audit trail cannot be sealed: %s", type(error).__name__)
+        finally:
+            connection.close()
 
     def _beat(self, *, is_last: bool = False) -> None:
         try:
@@ -168,6 +181,11 @@ def processes() -> list[Process]:
             taken.add(_place(process))
             told.append(process)
     return told or found[:1]
+
+
+def is_running() -> bool:
+    """Whether any server can be called. One statement."""
+    return any(process.is_alive for process in processes())
 
 
 def _seat(process: Process) -> tuple[str, int]:

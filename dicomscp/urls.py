@@ -26,6 +26,7 @@ urlpatterns = [
     path("exams/<int:pk>/dicom.json", data_set.json_file, name="exam-dicom-json"),
     path("metrics", metrics.told),
     path("status/", health.status, name="status"),
+    path("status/test/", health.test_all, name="status-test"),
     path("queries/", queries.queries, name="queries"),
     path("queries/<int:pk>/", queries.query, name="query"),
     path("queries/<int:pk>/case.dump", explain_query.case, name="query-case"),

@@ -2,10 +2,18 @@
 "use strict";
 
 for (const button of document.querySelectorAll("[data-copy]")) {
-  button.hidden = !navigator.clipboard;
+  const text = document.getElementById(button.dataset.copy);
+  button.hidden = false;
   button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
-    button.textContent = button.dataset.said;
-    window.say(button.dataset.said);
+    let said = button.dataset.said;
+    try {
+      await navigator.clipboard.writeText(text.textContent);
+    } catch {
+      // Browsers give the clipboard to pages that came by HTTPS alone.
+      getSelection().selectAllChildren(text);
+      said = button.dataset.marked;
+    }
+    button.textContent = said;
+    window.say(said);
   });
 }

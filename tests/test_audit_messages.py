@@ -10,7 +10,7 @@ from typing import Any
 from xml.etree.ElementTree import Element, fromstring, tostring
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.audit_schema import SCHEMA, faults
@@ -418,6 +418,7 @@ about = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(events, about, st.builds(Source, ae_title=odd, site=odd))
 @example(event("view", "worklist.patient"), Subject((Person("P" * 64, "Ä" * 64),)), SITE)
 def test_whatever_the_texts_the_message_parses_and_is_valid(

@@ -16,13 +16,16 @@ from django.utils import translation
 from pynetdicom import AE
 from pynetdicom.sop_class import CTImageStorage
 
+from dicomscp import heartbeat
 from dicomscp.explain import explanation, short, words
 from dicomscp.explain.story import Cause, Mark
+from dicomscp.heartbeat import Heart
 from dicomscp.journal import JOURNAL
 from dicomscp.server import WorklistScp
 from dicomscp.wire import client
 from tests import tools
 from tests.cast import DAY, actor, step
+from tests.test_heartbeat import until
 from worklist import catalogue, clock, scheduling
 from worklist.audit import trail
 from worklist.models import ScheduledProcedureStep, Station, StepStatus, User
@@ -42,6 +45,7 @@ class Scanner:
     def __init__(self, scp: WorklistScp) -> None:
         self.scp = scp
         self.port = scp.port
+        self.heart = Heart(scp)
 
     def over(self) -> None:
         """What was said stands in the journal."""
@@ -71,7 +75,11 @@ def scanner(
     monkeypatch.setattr(clock, "now", lambda: dt.datetime.combine(DAY, dt.time(9)))
     scp = WorklistScp(ae_title="WORKLIST", bind="127.0.0.1", port=0)
     scp.start()
-    yield Scanner(scp)
+    scanner = Scanner(scp)
+    scanner.heart.start()
+    until(heartbeat.is_running)
+    yield scanner
+    scanner.heart.stop()
     scp.stop()
 
 
@@ -92,7 +100,9 @@ def booked(**more: Any) -> ScheduledProcedureStep:
 
 def told_first(shown: ScheduledProcedureStep, cause: Cause, *said: str, well: bool = False) -> None:
     """The page and the command name this cause first, in these words."""
-    told = explanation.of_station(shown, Station.objects.get(ae_title="CT_1"))
+    told = explanation.of_station(
+        shown, Station.objects.get(ae_title="CT_1"), is_running=heartbeat.is_running()
+    )
     assert told.cause is cause, (told.causes, short.answer(told))
     answer = " ".join(short.answer(told))
     for part in said:
@@ -263,6 +273,15 @@ def test_14_delivered_and_dropped(scanner: Scanner) -> None:
 
 
 # --- what else can be in the way ------------------------------------------------------------------
+
+
+def test_the_server_does_not_run(scanner: Scanner) -> None:
+    shown = booked()
+    scanner.ask(*TODAY, f"{TITLE}=CT-1")
+    told_first(shown, Cause.KEY, "CT-1")
+    scanner.heart.stop()
+    said = ("The worklist service is not running.", "And then: CT 1 asks for")
+    told_first(shown, Cause.NOT_RUNNING, *said)
 
 
 def test_never_heard(scanner: Scanner) -> None:

@@ -22,13 +22,14 @@ from dicomscp.explain import cases, explanation, funnel
 from dicomscp.explain.story import Cause
 from dicomscp.identifier import Element
 from dicomscp.journal import JOURNAL
-from dicomscp.models import Association, Query
+from dicomscp.models import Association, Heartbeat, Query
 from dicomscp.server import WorklistScp
 from tests import network, tools
 from tests.cast import DAY, actor, step
 from tests.strategies import Key
 from tests.strategies import Query as Request
 from tests.test_acceptance import DATE, query
+from tests.test_heartbeat import beat
 from worklist import catalogue, clock
 from worklist.audit import trail
 from worklist.audit.models import AuditEvent
@@ -44,6 +45,12 @@ NOW = dt.datetime.combine(DAY, dt.time(10, 42))
 @pytest.fixture(autouse=True)
 def now(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock, "now", lambda: NOW)
+
+
+@pytest.fixture(autouse=True)
+def server(db: None) -> Heartbeat:
+    """One that runs."""
+    return beat()
 
 
 def signed_in(role: str) -> Client:

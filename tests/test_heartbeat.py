@@ -22,6 +22,9 @@ from dicomscp.tally import BOUNDS, OTHERS, Tally
 from tests import network
 from tests.cast import step
 from tests.test_acceptance import Start, query, runscp
+from worklist.audit import seals, trail
+from worklist.audit.models import Seal
+from worklist.audit.trail import Actor
 
 __all__ = ["runscp"]  # a fixture
 
@@ -57,6 +60,14 @@ def beat(**more: Any) -> Heartbeat:
         "at": now,
     }
     return Heartbeat.objects.create(**{**usual, **more})
+
+
+def test_the_audit_trail_is_sealed_with_each_beat(scp: WorklistScp) -> None:
+    with heartbeat.beating(scp, every=SOON):
+        for action in ("view", "print"):
+            event = trail.note(action, by=Actor("anna"))
+            until(Seal.objects.filter(upto__gte=event.pk).exists)
+    assert seals.verify().faults == []
 
 
 def test_a_server_says_that_it_runs_and_how(scp: WorklistScp) -> None:

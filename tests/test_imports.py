@@ -119,6 +119,7 @@ WRITES = {
 }
 MAY_WRITE = {
     "worklist/audit/trail.py": "the signature itself",
+    "worklist/audit/seals.py": "the seal over the signatures",
     "worklist/once.py": "the one-time keys of forms: they say nothing of anyone",
     "worklist/delivery.py": "how far the trail was sent: it says nothing of anyone",
     "worklist/identifiers.py": "the counters behind our numbers: they say nothing of anyone",

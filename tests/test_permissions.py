@@ -85,6 +85,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "queries": (QUERIES, PATIENTS),
     "query": (QUERIES, PATIENTS),
     "status": (QUERIES,),
+    "status-test": (STATIONS, QUERIES),
     "query-case": (QUERIES, PATIENTS),
     "explain": (QUERIES, PATIENTS),
     "exam-explain": (QUERIES, PATIENTS),

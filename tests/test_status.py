@@ -64,7 +64,8 @@ def test_what_runs_is_told() -> None:
     page = look()
     told = text(page)
     assert f"Version {VERSION}" in told
-    assert "WORKLIST on port 11112, up 6 d 3 h, 2 associations open, heartbeat 0 s ago" in told
+    running = r"WORKLIST on port 11112, up 6 d 3 h, 2 associations open, heartbeat \d+ s ago"
+    assert re.search(running, told)
     assert re.search(r"(SQLite|PostgreSQL) [\d.]+, [\d.]+.(KB|MB), all migrations applied", told)
     assert "state-bad" not in page
 
@@ -195,7 +196,7 @@ def test_text_for_support_holds_no_secrets_and_nobody(settings: Any) -> None:
     beat()
     asked()
     refused("CT-01")
-    match = re.search(r"<textarea id=\"support\".*?>(.*?)</textarea>", look(), re.S)
+    match = re.search(r"<pre id=\"support\".*?>(.*?)</pre>", look(), re.S)
     assert match
     told = unescape(match[1])
     assert f"Version: {VERSION}" in told

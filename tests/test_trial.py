@@ -77,6 +77,7 @@ def listener(serve: Callable[[socket.socket], None]) -> Iterator[int]:
 
     class Server(socketserver.ThreadingTCPServer):
         daemon_threads = True
+        request_queue_size = 128
         block_on_close = False
 
     with Server((HERE, 0), Handler) as server:

@@ -41,6 +41,8 @@ def _own_database() -> str:
 
 DEBUG: bool = env.bool("DEBUG", default=False)
 SECRET_KEY: str = env.str("SECRET_KEY", default="") or _own_secret_key()
+# Earlier ones, which still hold for sessions and for what the audit trail was sealed with.
+SECRET_KEY_FALLBACKS: list[str] = env.list("SECRET_KEY_FALLBACKS", default=[])
 ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 SITE_NAME: str = env.str("SITE_NAME", default="Worklist")
@@ -259,6 +261,10 @@ DICOM_DATABASE_CONNECTIONS: int = env.int("DICOM_DATABASE_CONNECTIONS", default=
 
 # --- audit trail ----------------------------------------------------------------------------------
 
+# What the audit trail's events are marked and sealed with; by default it is drawn from SECRET_KEY.
+AUDIT_KEY: str = env.str("AUDIT_KEY", default="")
+# Whether `migrate` has the database refuse changes of the trail; the tests' own rows have to go.
+AUDIT_GUARD = True
 # A syslog collector of audit messages (TLS); `manage.py send_audit` sends them. No host: none.
 AUDIT_SYSLOG_HOST: str = env.str("AUDIT_SYSLOG_HOST", default="")
 AUDIT_SYSLOG_PORT: int = env.int("AUDIT_SYSLOG_PORT", default=6514)

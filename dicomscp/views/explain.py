@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
+from dicomscp import heartbeat
 from dicomscp.explain import explanation, heard, remedies, short, text, words
 from dicomscp.explain.keys import KeyVerdict
 from dicomscp.explain.remedies import Kind as RemedyKind
@@ -54,7 +55,7 @@ def explain(request: HttpRequest) -> HttpResponse:
     if station is None and query is None:
         return _choose(request, None)
     told = (
-        explanation.of_station(step, station, query=query)
+        explanation.of_station(step, station, query=query, is_running=heartbeat.is_running())
         if station is not None
         else explanation.of_query(step, query)  # type: ignore[arg-type]  # one of the two is there
     )

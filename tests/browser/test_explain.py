@@ -17,6 +17,7 @@ from tests.browser.conftest import MONDAY, OpenPage
 from tests.browser.looks import faults_everywhere
 from tests.cast import station, step
 from tests.test_acceptance import query
+from tests.test_heartbeat import beat
 from worklist.models import ScheduledProcedureStep, Station
 
 # A folder for pictures of the pages, to look at.
@@ -24,6 +25,7 @@ PICTURES = os.environ.get("EXPLAIN_PICTURES", "")
 
 
 def fill() -> tuple[ScheduledProcedureStep, Query]:
+    beat()
     station("CT1", "CT 1")
     station("MR1", "MR 1")
     shown = step(

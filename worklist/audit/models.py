@@ -9,6 +9,7 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from worklist.audit.marks import MarkField
 from worklist.audit.messages import LOOKS
 
 
@@ -63,6 +64,8 @@ class AuditEvent(models.Model):
     object_label = models.CharField(max_length=200, blank=True, default="")
     before = models.JSONField(default=dict, encoder=DjangoJSONEncoder)
     after = models.JSONField(default=dict, encoder=DjangoJSONEncoder)
+    # Empty in those that were written before there were marks; a seal covers them all the same.
+    mark = MarkField(max_length=64, default="", db_default="", editable=False)
 
     class Meta:
         ordering = ("-at", "-id")
@@ -85,6 +88,30 @@ class AuditEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.at:%Y-%m-%d %H:%M:%S} {self.actor} {self.action} {self.object_label}"
+
+
+class Seal(models.Model):
+    """A link of the chain over the events; see `seals`.
+
+    It closes those up to `upto` that no earlier one has, but for the `missing` runs of numbers,
+    [first, last] each, and the `late` ones among the missing of earlier seals.
+    """
+
+    number = models.PositiveBigIntegerField(primary_key=True)
+    at = models.DateTimeField()
+    upto = models.BigIntegerField()
+    late = models.JSONField(default=list)
+    missing = models.JSONField(default=list)
+    # The digest of the one before it.
+    previous = models.CharField(max_length=64, blank=True)
+    digest = models.CharField(max_length=64)
+
+    class Meta:
+        default_permissions = ()
+        indexes = (models.Index(fields=("at",), name="audit_seal_at"),)
+
+    def __str__(self) -> str:
+        return f"{self.number}:{self.digest}"
 
 
 class Delivery(models.Model):

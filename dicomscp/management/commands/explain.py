@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db.models import Q
 from django.utils import translation
 
+from dicomscp import heartbeat
 from dicomscp.explain import explanation, text
 from dicomscp.models import Query
 from worklist.audit import trail
@@ -50,7 +51,9 @@ class Command(BaseCommand):
         step = _step(options["step"])
         query = _query(options["query"]) if options["query"] is not None else None
         if options["station"]:
-            told = explanation.of_station(step, _station(options["station"]), query=query)
+            station = _station(options["station"])
+            is_running = heartbeat.is_running()
+            told = explanation.of_station(step, station, query=query, is_running=is_running)
         elif query is not None:
             told = explanation.of_query(step, query)
         else:
