@@ -17,6 +17,8 @@ from worklist.audit.models import AuditEvent, Outcome
 _BATCH = 500
 # That these changed is signed; what they hold never enters the trail.
 _SECRETS = frozenset({"password"})
+# What stands in the place of a value that does not.
+HIDDEN = "(hidden)"
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,15 @@ def save(
     by: Actor,
     lists: Mapping[str, Sequence[models.Model]] | None = None,
     reason: str = "",
+    hides: bool = False,
 ) -> AuditEvent | None:
     """Write a row, and the ordered related rows named in `lists`, and sign it.
 
     Answers None and writes nothing when nothing changed. The row is validated by the caller. What
     others have stored since it was read stays, but for the columns that were changed in `obj`. A
     row that has a `version` counts it up with each change. A list may also name rows that are part
-    of this one (its `parts`): those given take the place of those there.
+    of this one (its `parts`): those given take the place of those there. With `hides` the event
+    says which columns changed, and not what they held.
     """
     with transaction.atomic():
         row = _locked(obj)
@@ -65,7 +69,7 @@ def save(
         for name in new_lists:
             _set_list(obj, name, (lists or {})[name])
         action = "change" if before is not None else "create"
-        return _sign(action, obj, before or {}, new_lists, by=by, reason=reason)
+        return _sign(action, obj, before or {}, new_lists, by=by, reason=reason, hides=hides)
 
 
 def note(
@@ -279,12 +283,13 @@ def _sign(
     *,
     by: Actor,
     reason: str,
+    hides: bool,
 ) -> AuditEvent:
     after = snapshot(obj)
     if action == "change":
         # Other rows of a list may read like those before.
         changed = [name for name in after if after[name] != before.get(name) or name in new_lists]
-        before = {name: before.get(name) for name in changed}
+        before = {name: HIDDEN if hides else before.get(name) for name in changed}
         after = {name: after[name] for name in changed}
     event = _event(action, obj, before, after, by=by, reason=reason)
     event.save(force_insert=True)
@@ -314,7 +319,7 @@ def _event(
 
 
 def _without_secrets(columns: Snapshot) -> Snapshot:
-    return {name: "(hidden)" if name in _SECRETS else value for name, value in columns.items()}
+    return {name: HIDDEN if name in _SECRETS else value for name, value in columns.items()}
 
 
 def plain(value: Any) -> Any:
