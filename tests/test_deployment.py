@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import re
+import secrets
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -130,6 +132,25 @@ def test_every_setting_reaches_the_services() -> None:
     text = (image.ROOT / "docker-compose.yml").read_text("utf-8")
     asked = set(re.findall(r"\$\{(\w+)", text))
     assert [name for name in sorted(asked) if not re.search(rf"^#?{name}=", example, re.M)] == []
+
+
+def test_the_shipped_settings_are_fit_for_production(tmp_path: Path) -> None:
+    for name, text in (("secret_key", secrets.token_urlsafe(64)), ("audit_key", "a" * 64)):
+        (tmp_path / name).write_text(text)
+    (tmp_path / "database_url").write_text(f"sqlite:///{tmp_path}/worklist.sqlite3")
+    for name in ("web", "scp"):
+        given = {
+            variable: str(value).replace("/run/secrets", str(tmp_path))
+            for variable, value in SERVICES[name]["environment"].items()
+        }
+        checked = subprocess.run(
+            [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
+            cwd=image.ROOT,
+            env={"PATH": "/usr/bin:/bin", **given},
+            capture_output=True,
+            text=True,
+        )
+        assert checked.returncode == 0, checked.stderr
 
 
 # --- the image, built and run ---------------------------------------------------------------------
