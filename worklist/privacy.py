@@ -1,4 +1,4 @@
-"""Data that has had its time: patients become pseudonyms by rule, and all of one patient is told.
+"""Data that has had its time: orders go, patients become pseudonyms; all of one patient is told.
 
 What the audit trail was told stays as it was written: it is sealed, and kept for its own reasons.
 """
@@ -20,6 +20,7 @@ from worklist.audit import looks, trail
 from worklist.audit.models import AuditEvent
 from worklist.audit.trail import Actor
 from worklist.models import (
+    FINAL,
     ImagingServiceRequest,
     Patient,
     PatientMerge,
@@ -67,6 +68,8 @@ KEPT: dict[type[models.Model], tuple[str, ...]] = {
     ),
 }
 
+_PURGE = Actor("purge")
+
 
 # --- pseudonyms -----------------------------------------------------------------------------------
 
@@ -104,7 +107,7 @@ def anonymise(pk: int, *, before: dt.date, by: Actor, reason: str) -> bool:
         for merge in PatientMerge.objects.filter(survivor__in=keys):
             # What it would take to take it back names both.
             merge.former = {}
-            trail.save(merge, by=by, reason=reason, hides=True)
+            trail.save(merge, by=by, reason=reason, hides=("former",))
         return True
 
 
@@ -112,7 +115,8 @@ def _clear(row: models.Model, *, by: Actor, reason: str) -> None:
     for name in CLEARED[type(row)]:
         column: Any = row._meta.get_field(name)
         setattr(row, name, column.get_default())
-    trail.save(row, by=by, reason=reason, hides=True)
+    hidden = (*CLEARED[type(row)], *REPLACED.get(type(row), ()))
+    trail.save(row, by=by, reason=reason, hides=hidden)
 
 
 def family(pk: int, *, lock: bool = False) -> list[Patient]:
@@ -124,6 +128,40 @@ def family(pk: int, *, lock: bool = False) -> list[Patient]:
         keys += newest
     rows = Patient.objects.filter(pk__in=keys).order_by("pk")
     return list(rows.select_for_update() if lock else rows)
+
+
+# --- orders that are over -------------------------------------------------------------------------
+
+
+def forget_orders(before: dt.datetime) -> int:
+    """Delete the orders of which every exam is over, and was before this moment; how many.
+
+    Each row is signed with what leads to it, and without what CLEARED names.
+    """
+    exams = ScheduledProcedureStep.objects.all()
+    kept = exams.exclude(
+        status__in=FINAL, changed_at__lt=before, start_date__lt=timezone.localdate(before)
+    )
+    over = exams.values("requested_procedure__request").distinct()
+    orders = ImagingServiceRequest.objects.filter(pk__in=over).exclude(
+        pk__in=kept.values("requested_procedure__request")
+    )
+    keys = list(orders.order_by("pk").values_list("pk", flat=True))
+    return sum(_forget_order(pk, kept) for pk in keys)
+
+
+def _forget_order(pk: int, kept: models.QuerySet[ScheduledProcedureStep]) -> bool:
+    with transaction.atomic():
+        # Whoever adds an exam to it, or changes one, is before this or finds it gone.
+        order = ImagingServiceRequest.objects.select_for_update().get(pk=pk)
+        exams = ScheduledProcedureStep.objects.filter(requested_procedure__request=order)
+        rows: list[models.Model] = list(exams.select_for_update(of=("self",)))
+        if kept.filter(requested_procedure__request=order).exists():
+            return False
+        rows += [*order.procedures.all(), order]
+        for row in rows:
+            trail.delete(row, by=_PURGE, reason="its time is over", hides=CLEARED[type(row)])
+        return True
 
 
 # --- all of one patient ---------------------------------------------------------------------------

@@ -278,6 +278,9 @@ AUDIT_QUERIES: bool = env.bool("AUDIT_QUERIES", default=True)
 # Days for which the journal of associations and queries is kept (`manage.py purge`).
 JOURNAL_DAYS: int = env.int("JOURNAL_DAYS", default=30)
 
+# Days after which an order whose exams are all over is deleted (`manage.py purge`); 0: never.
+ORDER_DAYS: int = env.int("ORDER_DAYS", default=0)
+
 # --- metrics --------------------------------------------------------------------------------------
 
 # Addresses and networks that may read /metrics without signing in, if not by way of a proxy.
