@@ -6,6 +6,7 @@ import configparser
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -110,6 +111,33 @@ def test_what_a_unit_runs_is_there(name: str) -> None:
             text=True,
         )
     assert asked.returncode == 0, asked.stderr
+
+
+def test_the_web_tells_systemd_when_it_is_ready(tmp_path: Path) -> None:
+    """systemd waits for this word (Type=notify) before it calls the service started."""
+    _, *words = shlex.split(unit("worklist-web.service")["Service"]["ExecStart"])
+    address = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(address))
+        listening.settimeout(60)
+        at = words.index("--bind") + 1
+        web = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", *words[:at], "127.0.0.1:0", *words[at + 1 :]],
+            cwd=image.ROOT,
+            env={
+                **os.environ,
+                "NOTIFY_SOCKET": str(address),
+                "DATABASE_URL": f"sqlite:///{tmp_path}/worklist.sqlite3",
+                "DJANGO_SETTINGS_MODULE": "worklist.settings",
+            },
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            assert b"READY=1" in listening.recv(1000)
+        finally:
+            web.terminate()
+            web.wait(30)
 
 
 @needs("systemd")
