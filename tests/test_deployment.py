@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests import image, postgres_copies, tools
 from tests.image import Image
@@ -151,6 +152,29 @@ def test_the_shipped_settings_are_fit_for_production(tmp_path: Path) -> None:
             text=True,
         )
         assert checked.returncode == 0, checked.stderr
+
+
+@needs("compose")
+def test_docker_compose_reads_the_file_as_these_tests_do(tmp_path: Path) -> None:
+    """Its own reader, without an engine: secrets and folders are looked for, nothing is started."""
+    settings = {"SITE_ADDRESS": "worklist.example.org", "DICOM_PORT": "104"}
+    copy = tmp_path / "docker-compose.yml"
+    copy.write_text((image.ROOT / "docker-compose.yml").read_text("utf-8"))
+    read = subprocess.run(
+        [str(tools.compose()), "--profile", "audit", "--profile", "daily", "config"],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), **settings},
+        capture_output=True,
+        text=True,
+    )
+    assert read.returncode == 0, read.stderr
+    theirs, ours = yaml.safe_load(read.stdout)["services"], image.compose(settings)["services"]
+    assert theirs.keys() == ours.keys()
+    for name, service in ours.items():
+        given = {key: str(value) for key, value in theirs[name]["environment"].items()}
+        assert given == {key: str(value) for key, value in service["environment"].items()}
+        for part in ("command", "cap_drop", "security_opt", "read_only", "restart", "user"):
+            assert theirs[name].get(part) == service.get(part), (name, part)
 
 
 # --- the image, built and run ---------------------------------------------------------------------

@@ -28,6 +28,7 @@ PLAYWRIGHTS_OWN = (
 CURES = {
     "browser": "install chromium (Debian: apt-get install chromium) or set CHROMIUM=/path",
     "caddy": "install Caddy (Debian: apt-get install caddy)",
+    "compose": "install Docker Compose (Debian: apt-get install docker-compose)",
     "dcmtk": "install DCMTK for findscu (Debian: apt-get install dcmtk)",
     "gettext": "install gettext for msgfmt (Debian: apt-get install gettext)",
     "haproxy": "install HAProxy (Debian: apt-get install haproxy)",
@@ -92,6 +93,13 @@ def caddy() -> Path | None:
 
 
 @cache
+def compose() -> Path | None:
+    """Return the reader of Compose files; it needs no engine to read them."""
+    found = shutil.which("docker-compose")
+    return Path(found) if found else None
+
+
+@cache
 def systemd_analyze() -> Path | None:
     """Return the reader of unit files."""
     found = shutil.which("systemd-analyze")
@@ -105,6 +113,7 @@ def is_there(tool: str) -> bool:
     programs = {
         "browser": chromium,
         "caddy": caddy,
+        "compose": compose,
         "dcmtk": findscu,
         "gettext": msgfmt,
         "haproxy": haproxy,
