@@ -14,7 +14,8 @@ from psycopg import sql
 from tests import tools
 
 
-def _where() -> dict[str, Any]:
+def where() -> dict[str, Any]:
+    """How to reach that PostgreSQL, but for the database."""
     config = connection.settings_dict
     named = {
         "host": config["HOST"],
@@ -29,7 +30,7 @@ def _where() -> dict[str, Any]:
 def empty() -> Iterator[str]:
     """The DATABASE_URL of a database without a table; it is gone afterwards."""
     name = f"copy_{uuid.uuid4().hex}"
-    with psycopg.connect(**_where(), dbname="postgres", autocommit=True) as server:
+    with psycopg.connect(**where(), dbname="postgres", autocommit=True) as server:
         server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         try:
             yield tools.database_url().rpartition("/")[0] + f"/{name}"
