@@ -3,7 +3,7 @@ PYTHON = .venv/bin/python
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --only-binary :all: \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: run test lint messages lang bench-web screenshots lock
+.PHONY: run test lint messages lang bench-web screenshots lock sbom
 
 run:
 	python3 manage.py demo
@@ -37,3 +37,7 @@ screenshots:
 lock:
 	$(COMPILE) $(UPGRADE) --output-file requirements.txt requirements.in
 	$(COMPILE) $(UPGRADE) --output-file requirements-dev.txt requirements-dev.in
+
+# What the broker is made of (sbom.json), after each `make lock`; the environment must be up to date.
+sbom:
+	$(PYTHON) -m tests.sbom

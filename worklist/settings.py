@@ -68,6 +68,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "worklist.middleware.ProxyMiddleware",
     "worklist.middleware.RequestIdMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -208,6 +209,9 @@ SECURE_SSL_REDIRECT = HTTPS
 # What watches the servers asks on this side of the proxy, and is not told anything of patients.
 SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+# How many proxies stand in front, each of which adds an address to X-Forwarded-For: the trail and
+# the lockout of sign-ins want that of who asks. Where none does, what it says is not believed.
+PROXIES: int = env.int("PROXIES", default=0)
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
@@ -293,6 +297,9 @@ AUDIT_SYSLOG_KEY: str = env.str("AUDIT_SYSLOG_KEY", default="")
 AUDIT_QUERIES: bool = env.bool("AUDIT_QUERIES", default=True)
 # Days for which the journal of associations and queries is kept (`manage.py purge`).
 JOURNAL_DAYS: int = env.int("JOURNAL_DAYS", default=30)
+
+# Days after which an order whose exams are all over is deleted (`manage.py purge`); 0: never.
+ORDER_DAYS: int = env.int("ORDER_DAYS", default=0)
 
 # --- metrics --------------------------------------------------------------------------------------
 

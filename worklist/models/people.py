@@ -108,6 +108,8 @@ class Patient(Versioned):
     merged_into = models.ForeignKey(
         "self", models.PROTECT, null=True, blank=True, related_name="merged_patients"
     )
+    # When a pseudonym took the place of all that tells who it is (`privacy`).
+    anonymised_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         ordering = ("name_folded", "id")
