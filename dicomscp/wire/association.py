@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
@@ -18,6 +18,8 @@ from pynetdicom.dimse_primitives import C_CANCEL
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu_primitives import P_DATA
 
+from dicomscp.wire import requests
+from dicomscp.wire.requests import Titles
 from dicomscp.wire.tls import Secured
 
 # Parts of messages that wait to be sent: a response has two. So far an answer runs ahead.
@@ -88,6 +90,13 @@ class _Dul(DULServiceProvider):
         super().__init__(association)
         self.to_provider_queue = _Outbox(self)
 
+    def _decode_pdu(self, bytestream: bytearray) -> Any:
+        if bytestream[:1] == bytes([requests.A_ASSOCIATE_RQ]):
+            association = cast(WorklistAssociation, self.assoc)
+            spelled, association.titles = requests.readable(bytes(bytestream))
+            bytestream = bytearray(spelled)
+        return super()._decode_pdu(bytestream)
+
     def _process_recv_primitive(self) -> bool:
         waiting = self.to_provider_queue.queue
         is_message = bool(waiting) and isinstance(waiting[0], P_DATA)
@@ -101,11 +110,12 @@ class WorklistAssociation(Association):
 
     `account` is its handlers' own: what they keep from one event to the next. `at_end` is called
     once, after the last event, when it is known how it ended. `secured` is what TLS says of the
-    peer.
+    peer, `titles` what it says itself: those that the library has may have a "?" in them.
     """
 
     account: Any = None
     secured: Secured | None = None
+    titles = Titles()
     at_end: Callable[[WorklistAssociation], None] | None = None
 
     def __init__(self, ae: ApplicationEntity, mode: str) -> None:
