@@ -16,9 +16,9 @@ from django.utils import timezone
 from hypothesis import HealthCheck, Phase, given, settings
 from pydicom.uid import ImplicitVRLittleEndian
 
-from dicomscp import readiness, silence
+from dicomscp import access, readiness, silence
 from dicomscp.journal import JOURNAL
-from dicomscp.models import Query
+from dicomscp.models import Association, Query
 from dicomscp.readiness import Light, State
 from dicomscp.server import WorklistScp
 from tests import network
@@ -181,6 +181,28 @@ def test_a_scanner_that_may_not_ask(ct1: Station, settings: Any) -> None:
     ct1.is_allowed = False
     catalogue.save_station(ct1, seen=None, by=actor)
     assert light_of(shown).words == "Not on CT 1: it may not ask"
+
+
+def test_one_that_is_turned_away_where_it_calls_from(ct1: Station, settings: Any) -> None:
+    settings.DICOM_ACCESS = "known"
+    shown = step()
+    asked(address="10.1.2.31", steps=[shown.pk], sent=1)
+    ct1.networks = "10.9.9.9"
+    catalogue.save_station(ct1, seen=None, by=actor)
+    said = "Not on CT 1: it called from an address that is not the scanner's"
+    assert light_of(shown).words == said
+    access.let_anybody_in(by=actor)
+    assert light_of(shown).state is State.READY
+    access.end_set_up_mode(by=actor)
+    asked(address="10.9.9.9")
+    assert light_of(shown).state is State.READY
+    ct1.certificates = "ab" * 32
+    catalogue.save_station(ct1, seen=None, by=actor)
+    row = Association.objects.create(opened=timezone.now(), is_accepted=True, reason="known")
+    asked(address="10.9.9.9", association=row)
+    assert "certificate" in light_of(shown).words
+    settings.DICOM_ACCESS = "any"
+    assert light_of(shown).state is State.READY
 
 
 def test_one_that_was_sent_says_when(ct1: Station) -> None:
