@@ -7,10 +7,13 @@ import socket
 import struct
 import subprocess
 from collections.abc import Iterator
+from functools import partial
+from io import StringIO
 from typing import Any
 
 import pytest
 from django.core.checks import run_checks
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
 from pydicom.dataset import Dataset
@@ -304,6 +307,17 @@ def test_a_title_that_cannot_be_is_rejected_and_shown(
 def test_the_name_of_its_software_keeps_no_scanner_out(scp: WorklistScp, version: bytes) -> None:
     ct1()
     assert request_in_bytes(scp.port, b"CT1", version=version) == ACCEPTED
+
+
+def test_our_own_client_says_what_to_do(scp: WorklistScp) -> None:
+    step(stations=[], PatientID="P1")
+    ct1()
+    ask_as = partial(call_command, "find", "--port", str(scp.port), "--date", "all")
+    with pytest.raises(CommandError, match=r"not recognised\. It answers .* \(--calling CT1\)"):
+        ask_as()
+    out = StringIO()
+    ask_as("--calling", "CT1", stdout=out)
+    assert "P1" in out.getvalue()
 
 
 @tools.needs("dcmtk")
