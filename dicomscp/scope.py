@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from dicomscp.matching import AnyItem, Condition, Either, Interval, Like, OneOf, Unknown
+from dicomscp.matching import AnyItem, Condition, Either, Interval, Like, OneOf, Unknown, is_like
 from dicomscp.plan import QueryPlan
 from worklist import attributes
 from worklist.attributes import Attribute
@@ -144,12 +144,19 @@ def _wide_leaf(condition: Condition, rules: Rules) -> Condition:
         if held:
             because = f"{' or '.join(held)} counts as {' or '.join(map(str, asked))} here"
             return Either((condition, OneOf(_MODALITY, held)), because)
-    if condition.attribute is _TITLE and rules.ae_title not in asked:
-        named = [title for title in rules.titles if title in asked]
+    if condition.attribute is _TITLE and not _is_named(rules.ae_title, condition):
+        named = [title for title in rules.titles if _is_named(title, condition)]
         if named:
             because = f"{' or '.join(named)} is another AE title of {rules.ae_title}"
             return Either((condition, OneOf(_TITLE, (rules.ae_title,))), because)
     return condition
+
+
+def _is_named(title: str, condition: OneOf | Like) -> bool:
+    """Whether a key asks for this AE title, by itself or with wildcards."""
+    if isinstance(condition, OneOf):
+        return title in condition.wanted
+    return any(is_like(title, pattern) for pattern in condition.patterns)
 
 
 def _held(rules: Rules, asked: Sequence[Value]) -> tuple[str, ...]:

@@ -117,6 +117,9 @@ def test_a_further_title_in_a_key_is_the_station() -> None:
     assert shown(rules, asking(ScheduledStationAETitle="CT-01")) == "ct1 both"
     assert shown(rules, asking(ScheduledStationAETitle="CT-01\\MR1")) == "ct1 both mr"
     assert shown(rules, asking(ScheduledStationAETitle="CT-02")) == ""
+    assert shown(rules, asking(ScheduledStationAETitle="CT-*")) == "ct1 both"
+    assert shown(rules, asking(ScheduledStationAETitle="CT-*\\M*")) == "ct1 both mr"
+    assert shown(rules, asking(ScheduledStationAETitle="?R*")) == "mr"
     assert shown(NO_RULES, asking(ScheduledStationAETitle="CT-01")) == ""
 
 
@@ -254,7 +257,14 @@ def test_an_ae_title_belongs_to_one_station() -> None:
         other = mr1 if taken == "CT01" else ct1
         with pytest.raises(ValidationError) as refused:
             catalogue.save_station(other, titles=["NEW", taken], seen=None, by=actor)
-        assert taken in str(refused.value.message_dict["titles"])
+        owner = (mr1 if taken == "MR1" else ct1).friendly_name
+        told = f"{taken}: {owner} already has this AE title."
+        assert refused.value.message_dict["titles"] == [told]
+    for wrong in ("X" * 17, "CT\\1"):
+        with pytest.raises(ValidationError) as refused:
+            catalogue.save_station(ct1, titles=["NEW", wrong], seen=None, by=actor)
+        (said,) = refused.value.message_dict["titles"]
+        assert said.startswith(f"{wrong}: ")
     with pytest.raises(ValidationError) as refused:
         catalogue.save_station(Station(ae_title="CT01"), seen=None, by=actor)
     assert "ae_title" in refused.value.message_dict
@@ -269,6 +279,8 @@ def test_an_ae_title_belongs_to_one_station() -> None:
     ("text", "stored"),
     [
         ("10.1.2.0/24,10.1.2.31", "10.1.2.0/24, 10.1.2.31"),
+        # As a socket of IPv6 shows what came by IPv4: it is the same machine.
+        ("::ffff:10.1.2.3, ::ffff:10.1.2.0/120", "10.1.2.3, 10.1.2.0/24"),
         (" 10.1.2.31/32 ; fd00::/8 ", "10.1.2.31, fd00::/8"),
         ("", ""),
     ],

@@ -252,7 +252,7 @@ def test_a_scanner_is_saved_with_further_titles_and_addresses(admin: Client) -> 
     assert not Station.objects.get(pk=ct1.pk).is_allowed
     refused = admin.post(f"/setup/scanners/{mr1.pk}/", {**sent, "ae_title": "MR1"})
     assert refused.status_code == 422
-    assert "Another scanner has this AE title: CT-01, CT01." in text(refused)
+    assert "CT-01: CT Ground Floor already has this AE title." in text(refused)
     refused = admin.post(path, {**sent, "networks": "10.1.2", "version": "2"})
     assert "10.1.2.0/24, with a comma between several" in text(refused)
 
