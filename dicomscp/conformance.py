@@ -290,6 +290,8 @@ The rules that a site may set for a station hold for the calling AE titles that 
 - **Statuses:** others than those above, when the query has no value in the status.
 - **Hours:** steps that start no more than so many hours ago, or ahead; by choice not when the query
   has a value in Patient's Name, Patient ID, Accession Number or Requested Procedure ID.
+- **Ignored keys:** what the query asks for in them is no condition, and they are returned as ever;
+  never a key of one patient, order or study. Start date and start time are ignored together.
 - **Limit:** another number of matches than the one below.
 - **Character set:** section 6. **Alphabetic group:** of each person name that has one, it alone.
 

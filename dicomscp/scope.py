@@ -30,6 +30,15 @@ OF_A_PATIENT = tuple(
     for keyword in ("PatientName", "PatientID", "AccessionNumber", "RequestedProcedureID")
 )
 
+# Keys that a console may send wrongly without end, and that can be ignored for it. Never those that
+# mean one patient, order or study: who asks for one is not answered with others. Without the day a
+# time says nothing: it goes with it.
+IGNORABLE = {
+    each.keyword: each
+    for each in (*attributes.TABLE, *_STEP.items)
+    if each not in (*OF_A_PATIENT, _STEP, _TIME) and each.keyword != "StudyInstanceUID"
+}
+
 # PS3.3 C.4.10. STARTED stays in sight: a console that crashed needs the entry again.
 OPEN_STATUSES = ("SCHEDULED", "ARRIVED", "READY", "STARTED")
 
@@ -57,6 +66,8 @@ class Rules:
     match_limit: int | None = None
     character_set: CharacterSet | None = None
     alphabetic_only: bool = False
+    # Keywords of IGNORABLE: what is asked for there is no condition.
+    ignored: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,6 +83,7 @@ NO_RULES = Rules()
 
 def under(plan: QueryPlan, rules: Rules, *, now: dt.datetime) -> Scoped:
     """The plan under a station's rules; `now` is the site's wall clock."""
+    plan = _without_ignored(plan, rules)
     widened = _widened(plan, rules)
     inner = tuple(_conditions(plan, rules, now))
     return Scoped(widened, tuple(AnyItem(_STEP, (condition,)) for condition in inner))
@@ -115,6 +127,29 @@ def _of_step(plan: QueryPlan) -> Iterator[Attribute | None]:
         if isinstance(condition, AnyItem) and condition.attribute is _STEP:
             for inner in condition.conditions:
                 yield getattr(inner, "attribute", None)
+
+
+def ignored(rules: Rules) -> frozenset[Attribute]:
+    """The attributes on which a station's keys set no condition."""
+    found = {IGNORABLE[keyword] for keyword in rules.ignored if keyword in IGNORABLE}
+    return frozenset(found | {_TIME} if _DATE in found else found)
+
+
+def _without_ignored(plan: QueryPlan, rules: Rules) -> QueryPlan:
+    """The plan without the conditions of keys that are ignored: what they return stays."""
+    without = ignored(rules)
+    if not without:
+        return plan
+    return replace(plan, conditions=tuple(_kept(plan.conditions, without)))
+
+
+def _kept(conditions: Sequence[Condition], without: frozenset[Attribute]) -> Iterator[Condition]:
+    for condition in conditions:
+        if isinstance(condition, AnyItem) and condition.attribute is _STEP:
+            if inner := tuple(_kept(condition.conditions, without)):
+                yield AnyItem(_STEP, inner)
+        elif not without & set(condition.attributes):
+            yield condition
 
 
 # --- what counts as another -----------------------------------------------------------------------

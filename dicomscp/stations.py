@@ -25,7 +25,15 @@ _SAME = (
     "match_limit",
     "alphabetic_only",
 )
-_OTHER = ("pk", "name", "is_allowed", "networks", "certificates", "character_set")
+_OTHER = (
+    "pk",
+    "name",
+    "is_allowed",
+    "networks",
+    "certificates",
+    "character_set",
+    "ignored_keys",
+)
 _PARTS = (
     "titles__ae_title",
     "modality_aliases__asked",
@@ -81,6 +89,7 @@ def rules_of(
         aliases=tuple(sorted(aliases)),
         statuses=tuple(sorted(statuses)) or OPEN_STATUSES,
         character_set=terms(station.character_set),
+        ignored=tuple(station.ignored_keys.split()),
         **{name: getattr(station, name) for name in _SAME},
     )
 
@@ -104,6 +113,7 @@ def _read(stations: QuerySet[Station]) -> Known | None:
         aliases=tuple(sorted(aliases)),
         statuses=tuple(sorted({status for status in statuses if status})) or OPEN_STATUSES,
         character_set=terms(first["character_set"]),
+        ignored=tuple(first["ignored_keys"].split()),
         **{name: first[name] for name in _SAME},
     )
     certificates = tuple(first["certificates"].split())

@@ -16,7 +16,7 @@ from django.utils import timezone
 from hypothesis import HealthCheck, Phase, given, settings
 from pydicom.uid import ImplicitVRLittleEndian
 
-from dicomscp import access, readiness, silence
+from dicomscp import access, readiness, scope, silence
 from dicomscp.journal import JOURNAL
 from dicomscp.models import Association, Query
 from dicomscp.readiness import Light, State
@@ -61,6 +61,9 @@ def set_up(station: Station, chance: random.Random) -> None:
     station.calling_title_counts = chance.random() < 0.3
     station.hours_before = chance.choice([None, None, None, 24])
     station.match_limit = chance.choice([None, None, 1, 3])
+    station.ignored_keys = " ".join(
+        chance.sample(sorted(scope.IGNORABLE), chance.choice([0, 0, 9]))
+    )
     catalogue.save_station(
         station,
         titles=[f"{station.ae_title}-2"],

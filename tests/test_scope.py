@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -121,6 +122,46 @@ def test_a_further_title_in_a_key_is_the_station() -> None:
     assert shown(rules, asking(ScheduledStationAETitle="CT-*\\M*")) == "ct1 both mr"
     assert shown(rules, asking(ScheduledStationAETitle="?R*")) == "mr"
     assert shown(NO_RULES, asking(ScheduledStationAETitle="CT-01")) == ""
+
+
+@pytest.mark.usefixtures("cast")
+def test_a_key_that_is_ignored_sets_no_condition() -> None:
+    query = asking(ScheduledPerformingPhysicianName="Nobody", Modality="MR", PatientID="P9")
+    assert shown(NO_RULES, query) == ""
+    whole = asking(ScheduledPerformingPhysicianName="Nobody", Modality="MR")
+    rules = Rules(**CT1, ignored=("ScheduledPerformingPhysicianName",))
+    assert shown(rules, whole) == "mr"
+    # Never what means one patient, order or study, whatever is stored.
+    rules = replace(rules, ignored=("ScheduledPerformingPhysicianName", "PatientID", "Nonsense"))
+    assert shown(rules, query) == ""
+    assert not {"PatientName", "AccessionNumber", "StudyInstanceUID"} & set(scope.IGNORABLE)
+    # What it asks for is returned all the same.
+    assert scope.under(whole, rules, now=NOW).plan.returns == whole.returns
+
+
+@pytest.mark.usefixtures("cast")
+def test_without_the_day_the_time_is_ignored_too() -> None:
+    every = shown(NO_RULES)
+    rules = Rules(ignored=("ScheduledProcedureStepStartDate",))
+    for time in ("2300", "2300-2359"):
+        for date in ("19990101", "19990101-19990102"):
+            query = asking(
+                ScheduledProcedureStepStartDate=date, ScheduledProcedureStepStartTime=time
+            )
+            assert shown(NO_RULES, query) == ""
+            assert shown(rules, query) == every
+
+
+def test_a_rule_holds_where_its_own_key_is_ignored() -> None:
+    rules = Rules(
+        **CT1,
+        calling_title_counts=True,
+        ignored=("ScheduledStationAETitle", "ScheduledProcedureStepStatus"),
+    )
+    query = asking(ScheduledStationAETitle="MR1", ScheduledProcedureStepStatus="COMPLETED")
+    words = " / ".join(each.words for each in scope.under(query, rules, now=NOW).conditions)
+    assert "Scheduled Station AE Title is CT1" in words
+    assert "Status is SCHEDULED or" in words
 
 
 def test_widening_and_rules_are_told_in_words() -> None:

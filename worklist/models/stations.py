@@ -14,6 +14,7 @@ from django.db.models import F, Q
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from worklist import attributes
 from worklist.models.fields import DicomText
 
 # RFC 4291 2.5.5.2: so many bits stand before an address of IPv4 that is mapped to IPv6.
@@ -104,6 +105,21 @@ class Fingerprints(models.CharField):
         bare = re.sub(r"sha-?256 fingerprint\s*=", " ", value or "", flags=re.IGNORECASE)
         found = [_fingerprint(part) for part in re.split(r"[\s,;]+", bare) if part]
         return super().clean(" ".join(dict.fromkeys(found)), model_instance)
+
+
+class Keywords(models.CharField):
+    """Keywords of the table's attributes with a space between, outside of sequences of codes."""
+
+    def clean(self, value: str, model_instance: models.Model | None) -> str:
+        found = sorted(set((value or "").split()))
+        step = attributes.find("ScheduledProcedureStepSequence")
+        known = {each.keyword for each in (*attributes.TABLE, *step.items)}
+        for keyword in found:
+            if keyword not in known:
+                raise ValidationError(
+                    gettext("“%(text)s” is no attribute of a worklist."), params={"text": keyword}
+                )
+        return super().clean(" ".join(found), model_instance)
 
 
 def _fingerprint(text: str) -> str:
