@@ -53,6 +53,7 @@ def test_the_certificate_of_a_real_call_is_taken_over(
     shown = page()
     assert "Let in: it is set up" in shown
     assert "CN=ct1" in shown
+    assert 'value="certificate"' in shown
     association = Association.objects.get(is_accepted=True)
     take(admin, made, association, "certificate")
     made.refresh_from_db()

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from pydicom.uid import ImplicitVRLittleEndian
 
 from dicomscp import access, readiness, scope, silence
+from dicomscp.explain import explanation
 from dicomscp.journal import JOURNAL
 from dicomscp.models import Association, Query
 from dicomscp.readiness import Light, State
@@ -82,7 +83,7 @@ def sent(port: int, station: Station, asked: Asked) -> set[int]:
     return set(Query.objects.filter(calling=station.ae_title).latest("at", "pk").steps)
 
 
-def test_the_light_agrees_with_a_real_c_find(scp: WorklistScp) -> None:
+def test_the_light_and_explain_agree_with_a_real_c_find(scp: WorklistScp) -> None:
     seen = dict.fromkeys(State, 0)
 
     @settings(
@@ -108,7 +109,16 @@ def test_the_light_agrees_with_a_real_c_find(scp: WorklistScp) -> None:
         lights = readiness.of(steps, stations)
         assert len(lights) == len(steps) * len(stations)
         for station, asked in zip(stations, queries, strict=True):
+            explained = {
+                each.pk
+                for each in ScheduledProcedureStep.objects.select_related(
+                    "requested_procedure__request__patient"
+                )
+                if explanation.of_station(each, station).would_match
+            }
             really = sent(scp.port, station, asked)
+            # What explain says of each step, too, is what the SCP does by the network.
+            assert explained == really, asked
             for pk in steps:
                 light = lights[pk, station.pk]
                 seen[light.state] += 1
