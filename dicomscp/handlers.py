@@ -97,12 +97,12 @@ class _Account:
     comment: str = ""
 
     def write(self, event: evt.Event) -> None:
-        requestor = event.assoc.requestor
+        calling, address = associations.calling(event.assoc), event.assoc.requestor.address
         milliseconds = int((time.monotonic() - self.started) * 1000)
         logger.info(
             "C-FIND ae=%s peer=%s keys=%d unsupported=%d matches=%d status=%s ms=%d%s",
-            associations.printable(requestor.ae_title),
-            requestor.address,
+            associations.printable(calling),
+            address,
             self.keys,
             self.unsupported,
             len(self.steps),
@@ -114,8 +114,8 @@ class _Account:
             Query(
                 association_id=associations.number(event.assoc),
                 at=self.at,
-                calling=associations.kept(requestor.ae_title.strip()),
-                address=access.plain_address(requestor.address),
+                calling=associations.kept(calling),
+                address=access.plain_address(address),
                 identifier=self.identifier,
                 transfer_syntax=associations.kept(event.context.transfer_syntax),
                 keys=self.keys,
@@ -180,10 +180,9 @@ def _answers(event: evt.Event, account: _Account) -> Iterator[Answer]:
     account.keys = len(question.elements)
     query = question.plan
     account.unsupported = len(query.unsupported)
-    requestor = event.assoc.requestor
     call = Call(
-        requestor.ae_title.strip(),
-        requestor.address,
+        associations.calling(event.assoc),
+        event.assoc.requestor.address,
         certificate=associations.certificate(event.assoc),
     )
     rows, rules, answering = _read(question, call, account)

@@ -29,7 +29,7 @@ _SAME = (
     "match_limit",
     "alphabetic_only",
 )
-_OTHER = ("pk", "is_allowed", "networks", "certificates", "character_set")
+_OTHER = ("pk", "is_allowed", "networks", "certificates", "character_set", "ignored_keys")
 # Rows of their own, and what of each.
 _PARTS: dict[str, tuple[type[models.Model], list[str]]] = {
     "titles": (StationTitle, ["ae_title"]),
@@ -92,6 +92,7 @@ def rules_of(
         aliases=tuple(sorted(aliases)),
         statuses=tuple(sorted(statuses)) or OPEN_STATUSES,
         character_set=terms(station.character_set),
+        ignored=tuple(station.ignored_keys.split()),
         **{name: getattr(station, name) for name in _SAME},
     )
 
@@ -124,6 +125,7 @@ def _known(row: tuple[Any, ...]) -> Known:
         aliases=tuple(sorted((asked, held) for asked, held in aliases)),
         statuses=tuple(sorted(status for (status,) in statuses)) or OPEN_STATUSES,
         character_set=terms(other["character_set"]),
+        ignored=tuple(other["ignored_keys"].split()),
         **same,
     )
     return Known(

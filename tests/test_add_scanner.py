@@ -255,7 +255,7 @@ def test_an_ae_title_of_another_scanner_is_not_taken(admin: Client) -> None:
     station()
     call = called("CT1", "10.1.2.31")
     assert "CT Ground Floor already has this AE title." in take(admin, made, call, "title")
-    assert "Another scanner has this AE title: CT1." in take(admin, made, call, "further")
+    assert "CT1: CT Ground Floor already has this AE title." in take(admin, made, call, "further")
     made.refresh_from_db()
     assert made.ae_title == "CT_01"
 

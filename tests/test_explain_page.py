@@ -126,6 +126,13 @@ def press(client: Client, address: str, remedy: str) -> Any:
     [
         ({}, {}, {"ScheduledStationAETitle": "CT-1"}, "title:CT-1"),
         ({}, {"Modality": "DX"}, {"Modality": "CR"}, "alias:CR=DX"),
+        ({}, {}, {"ScheduledStationAETitle": "MR9"}, "ignore:ScheduledStationAETitle"),
+        (
+            {},
+            {},
+            {"ScheduledPerformingPhysicianName": "Nobody"},
+            "ignore:ScheduledPerformingPhysicianName",
+        ),
         ({"sees": "MODALITY"}, {"Modality": "PT"}, {}, "alias:CT=PT"),
         ({}, {"ScheduledProcedureStepStatus": "COMPLETED"}, {}, "status:COMPLETED"),
         ({"hours_after": 4}, {"ScheduledProcedureStepStartTime": dt.time(18)}, {}, "hours-after:8"),

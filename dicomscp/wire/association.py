@@ -21,6 +21,7 @@ from dicomscp.wire.bounds import Bound, place_of, refuse
 from dicomscp.wire.gate import Place
 from dicomscp.wire.messages import Dimse
 from dicomscp.wire.negotiation import Acse, Request
+from dicomscp.wire.requests import Titles
 from dicomscp.wire.service import SERVICES
 from dicomscp.wire.tls import Secured
 from dicomscp.wire.transport import Connection
@@ -67,7 +68,7 @@ class WorklistAssociation(Association):
 
     `account` is its handlers' own: what they keep from one event to the next. `at_end` is called
     once, after the last event, when it is known how it ended. `secured` is what TLS says of the
-    peer.
+    peer, `titles` what it says itself: those that the library has may have a "?" in them.
     """
 
     account: Any = None
@@ -126,6 +127,14 @@ class WorklistAssociation(Association):
         self._heard = time.monotonic()
         self._runner: int | None = None
         self._is_over = threading.Event()
+
+    @property
+    def titles(self) -> Titles:
+        """The AE titles of the request, with whatever characters they have."""
+        if self.proposal is not None:
+            return self.proposal.titles
+        request = cast(A_ASSOCIATE, self.requestor.primitive)
+        return Titles(request.calling_ae_title.strip(), request.called_ae_title.strip())
 
     # --- a thread to the eye ----------------------------------------------------------------------
 

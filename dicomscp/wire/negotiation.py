@@ -23,6 +23,8 @@ from pynetdicom.pdu_primitives import (
 )
 from pynetdicom.presentation import PresentationContext
 
+from dicomscp.wire.requests import Titles, readable
+
 if TYPE_CHECKING:
     from dicomscp.wire.association import WorklistAssociation
 
@@ -51,6 +53,7 @@ class Request:
     """An A-ASSOCIATE-RQ that was read; for the state machine it is the PDU."""
 
     primitive: A_ASSOCIATE
+    titles: Titles
     protocol_version: int
     # Nothing in it is between the peer and us alone, or for others to answer.
     is_kept: bool
@@ -75,10 +78,10 @@ class Requests:
         known = self._kept.get(encoded)
         if known is not None:
             return known
+        spelled, titles = readable(encoded)
         pdu = A_ASSOCIATE_RQ()
-        pdu.decode(encoded)
-        primitive = pdu.to_primitive()
-        request = _request(primitive, pdu.protocol_version)
+        pdu.decode(spelled)
+        request = _request(pdu.to_primitive(), titles, pdu.protocol_version)
         if request.is_kept and len(encoded) <= _LONGEST:
             with self._lock:
                 while len(self._kept) >= _KEPT:
@@ -87,7 +90,7 @@ class Requests:
         return request
 
 
-def _request(primitive: A_ASSOCIATE, version: int) -> Request:
+def _request(primitive: A_ASSOCIATE, titles: Titles, version: int) -> Request:
     items = primitive.user_information
     private = (UserIdentityNegotiation, SOPClassCommonExtendedNegotiation)
     lengths = [
@@ -97,6 +100,7 @@ def _request(primitive: A_ASSOCIATE, version: int) -> Request:
     ]
     return Request(
         primitive,
+        titles,
         version,
         is_kept=version == _VERSION and not any(isinstance(item, private) for item in items),
         is_extended=any(isinstance(item, SOPClassExtendedNegotiation) for item in items),
