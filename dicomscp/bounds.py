@@ -11,7 +11,8 @@ def from_settings() -> Bounds:
     """The bounds that the settings say."""
     return Bounds(
         associations=settings.DICOM_MAX_ASSOCIATIONS,
-        connections=settings.DICOM_MAX_CONNECTIONS,
+        # Each association is one.
+        connections=max(settings.DICOM_MAX_CONNECTIONS, settings.DICOM_MAX_ASSOCIATIONS),
         connections_per_address=settings.DICOM_MAX_CONNECTIONS_PER_ADDRESS,
         handshakes=settings.DICOM_MAX_HANDSHAKES,
         handshake_seconds=settings.DICOM_HANDSHAKE_SECONDS,

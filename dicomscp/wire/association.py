@@ -93,7 +93,7 @@ class WorklistAssociation(Association):
             for event, bound in server._handlers.items()
         }
         self.is_plain = server.is_plain
-        self.is_watched = any(self._handlers.get(event) for event in _WATCHED)
+        self.is_watched = self._is_watched()
         self.at_other_speech = _say_nothing
         self.requestor = User(self, MODE_REQUESTOR, server.peer_items)
         self.acceptor = User(self, MODE_ACCEPTOR, server.our_items)
@@ -135,6 +135,13 @@ class WorklistAssociation(Association):
             return self.proposal.titles
         request = cast(A_ASSOCIATE, self.requestor.primitive)
         return Titles(request.calling_ae_title.strip(), request.called_ae_title.strip())
+
+    def bind(self, event: Any, handler: Any, args: list[Any] | None = None) -> None:
+        super().bind(event, handler, args)
+        self.is_watched = self._is_watched()
+
+    def _is_watched(self) -> bool:
+        return any(self._handlers.get(event) for event in _WATCHED)
 
     # --- a thread to the eye ----------------------------------------------------------------------
 
@@ -208,7 +215,7 @@ class WorklistAssociation(Association):
                 self._serve_request(message, context_id)
                 self.dul._idle_timer.start()
         elif self.acse.is_release_requested():
-            # Before the peer hears that it may come again.
+            # Before the peer hears that it may come again: it may be quicker than we.
             self._place.leave()
             self.acse.send_release(is_response=True)
             self.is_released, self.is_established = True, False
@@ -276,7 +283,7 @@ class WorklistAssociation(Association):
         if self._sent_abort or self.is_released:
             return
         self._sent_abort = True
-        self._place.leave()
+        self._place.end()
         self.acse.send_abort(0x00)
         evt.trigger(self, evt.EVT_ABORTED, {})
         self.kill()
@@ -287,7 +294,6 @@ class WorklistAssociation(Association):
 
     def reject(self, result: int, source: int, diagnostic: int) -> None:
         """Answer with an A-ASSOCIATE-RJ (PS3.8 9.3.4), in the event that tells of the request."""
-        self._place.leave()
         self.acse.send_reject(result, source, diagnostic)
         evt.trigger(self, evt.EVT_REJECTED, {})
         self.kill()

@@ -29,13 +29,21 @@ class Place:
             self._is_admitted = True
             return True
 
+    def end(self) -> None:
+        """Give the association's place back; the connection is still there for a while."""
+        with self._gate.lock:
+            self._end()
+
+    def _end(self) -> None:
+        if self._is_admitted:
+            self._is_admitted = False
+            self._gate.admitted -= 1
+
     def leave(self) -> None:
-        """Give all of it back: before the peer hears that it may come again."""
+        """Give all of it back."""
         gate = self._gate
         with gate.lock:
-            if self._is_admitted:
-                self._is_admitted = False
-                gate.admitted -= 1
+            self._end()
             if self._is_taken:
                 self._is_taken = False
                 gate.connections -= 1

@@ -282,6 +282,8 @@ class UpperLayer(DULServiceProvider):
             if encoded is None:
                 return False
             self.event_queue.put(self._decode(encoded))
+        except _TooLongError:
+            self.event_queue.put("Evt19")
         except Exception:
             # Whatever the library raises at what a peer sends: it is no PDU.
             refuse(Bound.MALFORMED, cast(Connection, self.socket).peer)

@@ -83,6 +83,7 @@ def test_a_request_that_declares_4_gib_is_aborted_at_its_head(serve: Serve) -> N
         peer.send(pdu(1, b"", length=0xFFFFFFFF))
         assert peer.rest()[0] == ABORTED
     assert scp.refused(Bound.REQUEST_BYTES) == 1
+    assert scp.refused(Bound.MALFORMED) == 0
 
 
 def test_a_port_scan_takes_no_place(serve: Serve) -> None:
@@ -161,6 +162,18 @@ def test_who_is_rejected_reads_why_whatever_it_sent_besides(serve: Serve) -> Non
             peer.send(request(), bytes(100_000))
             assert peer.receive() == LIMIT_EXCEEDED
     assert "EVT_REJECTED" in scp.events
+
+
+def test_who_was_rejected_and_stays_takes_a_connections_place(serve: Serve) -> None:
+    scp = serve(associations=0, connections=5, linger_seconds=20.0)
+    with ExitStack() as stack:
+        for _ in range(5):
+            peer = stack.enter_context(scp.call())
+            peer.send(request())
+            assert peer.receive() == LIMIT_EXCEEDED
+        assert stack.enter_context(scp.call()).is_hung_up_on()
+    assert scp.refused(Bound.CONNECTIONS) == 1
+    assert scp.refused(Bound.MALFORMED) == 0
 
 
 def test_200_connect_at_once(serve: Serve) -> None:

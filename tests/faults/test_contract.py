@@ -77,7 +77,7 @@ def test_users_have_what_the_librarys_have(pair: Any) -> None:
         (
             association.Association,
             WorklistAssociation,
-            "run_reactor _serve_request _abort_blocking kill is_alive join start",
+            "run_reactor bind _serve_request _abort_blocking kill is_alive join start",
         ),
         (
             dul.DULServiceProvider,
