@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import gc
+import socket
 import threading
 import time
 from typing import Any, cast
 
+from django.conf import settings
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, _config
-from pynetdicom.association import Association
 from pynetdicom.sop_class import ModalityWorklistInformationFind, Verification
 
-from dicomscp import associations, handlers
+from dicomscp import associations, bounds, handlers
 from dicomscp.journal import JOURNAL
+from dicomscp.wire.association import WorklistAssociation
+from dicomscp.wire.gate import Gate
 from dicomscp.wire.server import WorklistServer
 from dicomscp.wire.tls import Tls
 
 # Neither deflated (a bomb of 400 kB inflates to 400 MB) nor big endian (retired).
 TRANSFER_SYNTAXES = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
 MAXIMUM_PDU_SIZE = 16382
-# Seconds. Consoles keep an association open and silent for minutes.
+# Seconds, where the settings say nothing else. Consoles keep an association open and silent for
+# minutes.
 ACSE_TIMEOUT = 10
 DIMSE_TIMEOUT = 30
 NETWORK_TIMEOUT = 300
@@ -50,22 +55,26 @@ class WorklistScp:
         ae_title: str,
         bind: str,
         port: int,
-        maximum_associations: int = 100,
         tls: Tls | None = None,
         tls_port: int = 0,
+        listening: socket.socket | None = None,
+        tls_listening: socket.socket | None = None,
     ) -> None:
+        """`listening` are sockets that listen already, perhaps in other processes as well."""
         self._address = (bind, port)
         self._tls, self._tls_address = tls, (bind, tls_port)
+        self._listening, self._tls_listening = listening, tls_listening
+        self._gate = Gate(bounds.from_settings())
         # The one without TLS, and behind it the one with, if there is one.
         self._servers: list[WorklistServer] = []
         self._ae = AE(ae_title)
         self._ae.add_supported_context(ModalityWorklistInformationFind, TRANSFER_SYNTAXES)
         self._ae.add_supported_context(Verification, TRANSFER_SYNTAXES)
-        self._ae.maximum_associations = maximum_associations
+        self._ae.maximum_associations = self._gate.bounds.associations
         self._ae.maximum_pdu_size = MAXIMUM_PDU_SIZE
-        self._ae.acse_timeout = ACSE_TIMEOUT
+        self._ae.acse_timeout = self._gate.bounds.request_seconds
         self._ae.dimse_timeout = DIMSE_TIMEOUT
-        self._ae.network_timeout = NETWORK_TIMEOUT
+        self._ae.network_timeout = self._gate.bounds.idle_seconds
 
     @property
     def port(self) -> int:
@@ -82,10 +91,10 @@ class WorklistScp:
 
         Raises PortError when an address cannot be had; then neither is listened on.
         """
-        servers = [self._listen(self._address, None)]
+        servers = [self._listen(self._address, None, self._listening)]
         if self._tls is not None:
             try:
-                servers.append(self._listen(self._tls_address, self._tls))
+                servers.append(self._listen(self._tls_address, self._tls, self._tls_listening))
             except PortError:
                 servers[0].server_close()
                 raise
@@ -96,7 +105,9 @@ class WorklistScp:
         self._servers = servers
         JOURNAL.start()
 
-    def _listen(self, address: tuple[str, int], tls: Tls | None) -> WorklistServer:
+    def _listen(
+        self, address: tuple[str, int], tls: Tls | None, listening: socket.socket | None
+    ) -> WorklistServer:
         try:
             server = self._ae.make_server(
                 address,
@@ -104,6 +115,9 @@ class WorklistScp:
                 server_class=WorklistServer,
                 tls=tls,
                 at_fault=associations.on_fault,
+                gate=self._gate,
+                listening=listening,
+                is_plain=settings.DICOM_PLAIN_PATH,
             )
         except OSError as error:
             raise PortError(error.errno, error.strerror, *address) from None
@@ -117,22 +131,26 @@ class WorklistScp:
         for server in servers:
             server.shutdown()
         deadline = time.monotonic() + drain
-        while time.monotonic() < deadline:
-            running = _running(servers)
-            for association in running:
-                if not handlers.is_answering(association):
-                    association.abort()
-            if not any(handlers.is_answering(association) for association in running):
-                break
+        while any(server.is_serving for server in servers) and time.monotonic() < deadline:
+            for association in _running(servers):
+                # Whoever has just called or been answered is about to go on, or to release.
+                if association.is_quiet:
+                    association.call_off()
             time.sleep(_POLL)
-        ending = _running(servers)
-        for association in ending:
-            association.abort()
+        running = _running(servers)
+        for server in servers:
+            server.call_off()
         # What still runs may hold a connection to the database.
         deadline = time.monotonic() + _ENDS_WITHIN
-        for association in ending:
+        for association in running:
             association.join(max(0.0, deadline - time.monotonic()))
         JOURNAL.stop()
+
+
+def settle() -> None:
+    """Once all is loaded and started: garbage is not looked for in what stays anyway."""
+    gc.collect()
+    gc.freeze()
 
 
 def _port(server: WorklistServer) -> int:
@@ -140,5 +158,9 @@ def _port(server: WorklistServer) -> int:
     return int(server.socket.getsockname()[1])
 
 
-def _running(servers: list[WorklistServer]) -> list[Association]:
-    return [association for server in servers for association in server.active_associations]
+def _running(servers: list[WorklistServer]) -> list[WorklistAssociation]:
+    return [
+        cast(WorklistAssociation, association)
+        for server in servers
+        for association in server.active_associations
+    ]

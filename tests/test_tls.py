@@ -297,10 +297,9 @@ def test_nothing_is_resumed(scp: WorklistScp, pki: Pki, version: str) -> None:
 # --- peers that are silent ------------------------------------------------------------------------
 
 
-def test_silent_peers_keep_nobody_waiting(
-    scps: Scps, pki: Pki, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tls, "HANDSHAKE_TIMEOUT", 60.0)
+def test_silent_peers_keep_nobody_waiting(scps: Scps, pki: Pki, settings: Any) -> None:
+    settings.DICOM_HANDSHAKE_SECONDS = 60.0
+    settings.DICOM_MAX_CONNECTIONS_PER_ADDRESS = 200
     scp = scps.start()
     with contextlib.ExitStack() as silent:
         # More than may be associated at the same time; some have begun to speak.
@@ -312,8 +311,8 @@ def test_silent_peers_keep_nobody_waiting(
             assert is_answered(call(scp.port, None))
 
 
-def test_a_silent_peer_is_hung_up_on(scps: Scps, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tls, "HANDSHAKE_TIMEOUT", 0.3)
+def test_a_silent_peer_is_hung_up_on(scps: Scps, settings: Any) -> None:
+    settings.DICOM_HANDSHAKE_SECONDS = 0.3
     scp = scps.start()
     with socket.create_connection((HERE, scp.tls_port), timeout=10) as peer:
         peer.sendall(tls.HELLO + b"\x03\x01\x10\x00\x01\x00\x0f\xf0")

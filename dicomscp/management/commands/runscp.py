@@ -16,7 +16,7 @@ from django.db import DEFAULT_DB_ALIAS, Error, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
 from dicomscp import certificates
-from dicomscp.server import PortError, WorklistScp
+from dicomscp.server import PortError, WorklistScp, settle
 from worklist import values
 from worklist.audit import happenings
 
@@ -61,7 +61,6 @@ class Command(BaseCommand):
             ae_title=ae_title.strip(),
             bind=bind,
             port=port,
-            maximum_associations=settings.DICOM_MAX_ASSOCIATIONS,
             tls=tls,
             tls_port=settings.DICOM_TLS_PORT,
         )
@@ -69,6 +68,7 @@ class Command(BaseCommand):
             scp.start()
         except PortError as error:
             raise CommandError(_why_not(error)) from None
+        settle()
         secured = f" and with TLS on {bind}:{scp.tls_port}" if tls else ""
         self.stdout.write(
             f"Worklist SCP {ae_title.strip()} on {bind}:{scp.port}{secured}, "
