@@ -114,7 +114,13 @@ def ours(
     command = [sys.executable, "manage.py", "runscp", "--bind=127.0.0.1", f"--port={port}"]
     if workers > 1:
         command.append(f"--workers={workers}")
-    environment = data.environment(database, DICOM_MAX_ASSOCIATIONS=str(most_associations))
+    # All clients have one address here.
+    environment = data.environment(
+        database,
+        DICOM_MAX_ASSOCIATIONS=str(most_associations),
+        DICOM_MAX_CONNECTIONS=str(most_associations + 400),
+        DICOM_MAX_CONNECTIONS_PER_ADDRESS=str(most_associations + 400),
+    )
     with _running(name, command, port, folder, environment, database=postmaster) as server:
         yield server
 
