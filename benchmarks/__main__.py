@@ -56,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.database:
             results |= _of_size(Entries(BIG, postgres=options.database), options, folder)
         elif options.big:
-            results |= _of_size(Entries(BIG, postgres=store.postgres(BIG)), options, folder)
+            ours = [name for name in options.servers if name not in PEERS]
+            results |= _of_size(_entries(store, BIG, ours), options, folder)
     print(table.tables(results))
     for share in table.shares(results):
         print(f"  the load client takes more than a quarter of the server's time: {share}")

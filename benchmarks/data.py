@@ -142,9 +142,9 @@ def _parts(url: str) -> Mapping[str, Any]:
     parts = urlsplit(url)
     path, _, name = unquote(parts.path).rpartition("/")
     # django-environ's spelling of a socket: the path of its folder, then the database.
-    host = path.replace("//", "/") or parts.hostname or "localhost"
-    given = {"host": host, "port": parts.port, "user": parts.username, "dbname": name}
-    return {**given, "password": unquote(parts.password) if parts.password else None}
+    host = path.replace("//", "/") or unquote(parts.hostname or "localhost")
+    user, password = (unquote(part) if part else None for part in (parts.username, parts.password))
+    return {"host": host, "port": parts.port, "user": user, "password": password, "dbname": name}
 
 
 def postmaster(connection: Connection) -> int:

@@ -68,13 +68,18 @@ class Figures:
         return self._a_query(run.database_cpu for run in self.runs)
 
     @property
+    def cpu(self) -> float:
+        """Of the server with its database."""
+        return self.server_cpu + self.database_cpu
+
+    @property
     def client_cpu(self) -> float:
         return self._a_query(run.measured.cpu for run in self.runs)
 
     @property
     def client_share(self) -> float:
         """What the load client takes of the processors, as a share of what it measures."""
-        return self.client_cpu / max(self.server_cpu + self.database_cpu, 1e-9)
+        return self.client_cpu / max(self.cpu, 1e-9)
 
     @property
     def memory(self) -> float:
