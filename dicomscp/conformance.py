@@ -150,6 +150,13 @@ query: what is committed is what the next query sees. The commands `manage.py ec
 | Called AE title, as SCP | every one; with `DICOM_CHECK_CALLED_AE_TITLE=1`, our own alone |
 | Maximum PDU length received | 16382 bytes |
 | Associations at the same time, as SCP | 100; `DICOM_MAX_ASSOCIATIONS` sets another number |
+| Connections at the same time, as SCP | 500, and 32 from one address; more are closed |
+| Maximum PDU length that a peer asks for | none, or 128 bytes at the least; else rejected |
+| PDU from a peer | 4096 bytes over the maximum length, 65536 of a request; else A-ABORT |
+| Command set and Identifier from a peer | 4096 and 262144 bytes; else A-ABORT |
+| A PDU, from its first byte to its last | 10 s, then A-ABORT |
+| 32 kB of an answer to be taken by a peer | 15 s, then the connection is reset |
+| A-RELEASE-RQ in the middle of an answer | A-ABORT |
 | Asynchronous operations window | not supported: one operation at a time |
 | ACSE timeout | 10 s |
 | DIMSE timeout | 30 s |

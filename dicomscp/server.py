@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from django.conf import settings
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE, _config
+from pynetdicom import AE
 from pynetdicom.sop_class import ModalityWorklistInformationFind, Verification
 
 from dicomscp import associations, bounds, handlers
@@ -33,11 +33,6 @@ _POLL = 0.05
 _TURNS_WITHIN = 3.0
 # Seconds that aborted associations have to end.
 _ENDS_WITHIN = 2.0
-
-# pynetdicom's own handlers write names at INFO and let a key forge a line of the log.
-_config.LOG_HANDLER_LEVEL = "none"
-_config.LOG_REQUEST_IDENTIFIERS = False
-_config.LOG_RESPONSE_IDENTIFIERS = False
 
 
 class PortError(OSError):

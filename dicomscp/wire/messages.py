@@ -35,7 +35,9 @@ _IS_COMMAND, _IS_LAST = 1, 2
 # PDU type and length, item length, context, message control header (PS3.8 9.3.5).
 _HEAD = struct.Struct(">BBLLBB")
 _PDV_HEAD = 6
+# Of a command set (PS3.7 E).
 _NO_DATA_SET = 0x0101
+_IS_RESPONSE = 0x8000
 # C-CANCELs that are kept for a request that is to come or under way.
 _CANCELS = 9
 
@@ -69,6 +71,8 @@ def _decode(encoded: bytes) -> DIMSEMessage:
 @lru_cache(1024)
 def _command(encoded: bytes) -> _Command:
     message = _decode(encoded)
+    if message.command_set.CommandField & _IS_RESPONSE:
+        raise ValueError("a response, where nothing was asked")
     return _Command(
         message.message_to_primitive(),
         _DATASET_KEYWORDS.get(type(message).__name__, ""),

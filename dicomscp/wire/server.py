@@ -13,7 +13,7 @@ from functools import partial
 from socketserver import BaseServer
 from typing import Any, cast
 
-from pynetdicom import evt
+from pynetdicom import _config, evt
 from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import (
     ImplementationClassUIDNotification,
@@ -31,6 +31,11 @@ from dicomscp.wire.threads import Threads
 from dicomscp.wire.tls import Fault, HandshakeError, Tls
 
 logger = logging.getLogger(__name__)
+
+# pynetdicom's own handlers write names at INFO and let a key forge a line of the log.
+_config.LOG_HANDLER_LEVEL = "none"
+_config.LOG_REQUEST_IDENTIFIERS = False
+_config.LOG_RESPONSE_IDENTIFIERS = False
 
 # Consoles come in crowds when a network segment is back; the library's 5 sends some away.
 BACKLOG = 512

@@ -63,9 +63,7 @@ class Worklist(BasicWorklistManagementServiceClass):
             # The handler's own business; an exception's text may hold a patient's data.
             status = _RAISED
         finally:
-            close = getattr(answers, "close", None)
-            if close is not None:
-                close()
+            _close(answers)
         if status is not None:
             self._end(status, batch)
 
@@ -106,7 +104,14 @@ class Worklist(BasicWorklistManagementServiceClass):
         except Exception:
             yield None, sys.exc_info()
         finally:
-            handler.close()
+            _close(handler)
+
+
+def _close(answers: Any) -> None:
+    """Let a handler clean up, when it can."""
+    close = getattr(answers, "close", None)
+    if close is not None:
+        close()
 
 
 class _Batch:

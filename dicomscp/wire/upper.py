@@ -157,7 +157,8 @@ class UpperLayer(DULServiceProvider):
     @property
     def is_over(self) -> bool:
         """Whether there is nothing more to be read: no association, or no connection."""
-        return self._kill_thread or self.state_machine.current_state in ("Sta1", "Sta13")
+        is_ended = self._kill_thread or self.assoc._kill
+        return is_ended or self.state_machine.current_state in ("Sta1", "Sta13")
 
     def begin(self) -> None:
         """A connection is there (Evt5): wait for the A-ASSOCIATE-RQ."""
@@ -262,7 +263,10 @@ class UpperLayer(DULServiceProvider):
         self.act()
 
     def _may_read(self) -> bool:
-        return not self.is_over and len(self.assoc.dimse.msg_queue.queue) < self._bounds.waiting
+        # Sta3: nothing is to come before the request is answered; it can wait.
+        is_ours_to_answer = self.state_machine.current_state == "Sta3"
+        is_full = len(self.assoc.dimse.msg_queue.queue) >= self._bounds.waiting
+        return not (self.is_over or is_ours_to_answer or is_full)
 
     def _is_called_off(self) -> bool:
         """Whether another thread wants an end of it; then it has come."""
