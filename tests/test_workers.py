@@ -198,6 +198,15 @@ def test_a_second_runscp_is_told_of_the_first(runscp: Start) -> None:
     assert said.endswith(f"is taken by runscp, process {first.pid}.")
 
 
+def test_who_is_stopped_before_it_serves_has_neither_started_nor_stopped(runscp: Start) -> None:
+    process = runscp("--port", "0", "--workers", "2")
+    until(lambda: len(workers_of(process)) == 2, "workers that start")
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=STOPS_WITHIN + 2)
+    assert (process.returncode, out) == (0, "Worklist SCP stopped\n")
+    assert signed_activity() == []
+
+
 def test_no_worker_is_no_server(runscp: Start) -> None:
     assert "--workers is 1 or more." in refusal(runscp("--workers", "0"))
 

@@ -128,7 +128,11 @@ class Command(BaseCommand):
             program = [sys.executable, str(settings.BASE_DIR / "manage.py"), "runscp"]
             return [*program, "--ae-title", ae_title, "--as-worker", *map(str, inherited)]
 
+        has_started = False
+
         def at_ready() -> None:
+            nonlocal has_started
+            has_started = True
             self._say(f"{said}, {workers} workers")
             happenings.program_activity("start", "runscp", **about)
 
@@ -143,7 +147,8 @@ class Command(BaseCommand):
         ).run()
         if status != 0:
             raise CommandError("A worker does not start: what it said stands above.")
-        happenings.program_activity("stop", "runscp", **about)
+        if has_started:
+            happenings.program_activity("stop", "runscp", **about)
 
     def _say(self, line: str) -> None:
         self.stdout.write(line)
