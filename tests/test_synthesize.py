@@ -65,6 +65,13 @@ def test_the_day_is_as_full_as_asked_and_days_lie_around_it() -> None:
     assert statuses <= {"SCHEDULED", "CANCELED"}
 
 
+def test_a_worklist_of_few_modalities_with_every_step_to_be_done() -> None:
+    synthesize(100, today=50, stations=5, modalities=2, to_do=True)
+    steps = ScheduledProcedureStep.objects.filter(start_date=TODAY)
+    assert [steps.filter(modality=modality).count() for modality in ("CT", "MR")] == [30, 20]
+    assert set(ScheduledProcedureStep.objects.values_list("status", flat=True)) == {"SCHEDULED"}
+
+
 def test_stations_do_what_their_modality_is_and_no_exam_of_one_overlaps() -> None:
     synthesize(200, today=100)
     last: dict[int, dt.time] = {}

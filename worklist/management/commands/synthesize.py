@@ -33,6 +33,8 @@ class Command(BaseCommand):
         parser.add_argument("--today", type=int, default=500, help="steps a day (default 500)")
         parser.add_argument("--patients", type=int, help="default: three steps a patient")
         parser.add_argument("--stations", type=int, default=20, help="default 20")
+        parser.add_argument("--modalities", type=int, default=7, choices=range(1, 8), metavar="1-7")
+        parser.add_argument("--to-do", action="store_true", help="every step is yet to be done")
         parser.add_argument("--seed", type=int, default=1, help="the same seed, the same rows")
         parser.add_argument(
             "--force", action="store_true", help="even beside patients that were not made up"
@@ -55,6 +57,8 @@ class Command(BaseCommand):
                 today=clock.today(),
                 seed=options["seed"],
                 first=first_free(),
+                modality_count=options["modalities"],
+                all_to_do=options["to_do"],
             )
             for table in synthetic.tables(plan):
                 load(table, show=options["verbosity"] > 0)
