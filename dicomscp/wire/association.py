@@ -195,7 +195,12 @@ class WorklistAssociation(Association):
             refuse(Bound.ASSOCIATIONS, self.requestor.address)
             self.reject(*_LIMIT_EXCEEDED)
             return
-        self.acse.negotiate_association()
+        try:
+            self.acse.negotiate_association()
+        except Exception:
+            # Whatever the library raises at what a peer sends, once more.
+            refuse(Bound.MALFORMED, self.requestor.address)
+            self.abort()
 
     def _past(self, primitive: A_ASSOCIATE) -> Bound | None:
         """The bound that a request is past, if it is."""

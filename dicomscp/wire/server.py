@@ -38,7 +38,7 @@ _config.LOG_REQUEST_IDENTIFIERS = False
 _config.LOG_RESPONSE_IDENTIFIERS = False
 
 # Consoles come in crowds when a network segment is back; the library's 5 sends some away.
-BACKLOG = 512
+BACKLOG = 1024
 # Seconds for which nobody is accepted when there is no descriptor or memory for it.
 _PAUSE = 0.2
 _NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
