@@ -14,7 +14,9 @@ ON worklist_patient (name_folded varchar_pattern_ops)
 """
 TRIGRAMS = """
 CREATE INDEX IF NOT EXISTS worklist_patient_name_trigrams
-ON worklist_patient USING gin (name_folded gin_trgm_ops)
+ON worklist_patient USING gin (name_folded gin_trgm_ops);
+CREATE INDEX IF NOT EXISTS worklist_patient_name_groups
+ON worklist_patient USING gin (name_folded gin_trgm_ops) WHERE name_folded LIKE '%=%'
 """
 WITHOUT = """
   The extension pg_trgm cannot be had here (%s).
@@ -42,7 +44,8 @@ def drop(apps, schema_editor):
     if schema_editor.connection.vendor == "postgresql":
         schema_editor.execute(
             "DROP INDEX IF EXISTS worklist_patient_id_like, worklist_request_accession_like, "
-            "worklist_patient_name_like, worklist_patient_name_trigrams"
+            "worklist_patient_name_like, worklist_patient_name_groups, "
+            "worklist_patient_name_trigrams"
         )
 
 
