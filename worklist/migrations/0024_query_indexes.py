@@ -7,7 +7,7 @@ from django.db import DatabaseError, migrations, transaction
 # whatever the database's collation; names in which it stands at the start of a group or anywhere.
 # SQLite, which knows nothing of how often a status is held, would take the first two for the best
 # of all.
-PLAIN = """
+ORDERED = """
 CREATE INDEX IF NOT EXISTS worklist_step_open
 ON worklist_scheduledprocedurestep (start_date, start_time, id)
 WHERE status IN ('SCHEDULED', 'ARRIVED', 'READY', 'STARTED');
@@ -39,7 +39,7 @@ def create(apps, schema_editor):
     if connection.vendor != "postgresql":
         return
     with connection.cursor() as cursor:
-        cursor.execute(PLAIN)
+        cursor.execute(ORDERED)
     try:
         with transaction.atomic(connection.alias), connection.cursor() as cursor:
             cursor.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
