@@ -26,7 +26,7 @@ _IDLE = 60.0
 _TICK = 0.25
 # Enforced by the server, where it can: a statement, and the wait for a table that a migration has.
 _POSTGRES_TIMEOUTS = (
-    "-c statement_timeout=3500 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=10000 "
+    "-c statement_timeout=2800 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=10000 "
     # Of statements that are prepared; those that are not say their parameters in their text.
     "-c plan_cache_mode=force_generic_plan"
 )
@@ -191,7 +191,7 @@ class Shelf:
 
     def _watch(self) -> None:
         while True:
-            if not self._busy.wait(_IDLE if self._free else None):
+            if not self._busy.wait(_IDLE):
                 self._close_those_idle(_IDLE)
                 continue
             time.sleep(_TICK)

@@ -79,6 +79,7 @@ class Answering:
         return found
 
     def item(self, row: Row) -> Item:
+        """The step of a row."""
         return self.shared.reading.layout.item(row)
 
     def write(self, row: Row) -> bytes:
@@ -145,12 +146,11 @@ def _marked(query: QueryPlan) -> tuple[QueryPlan, dict[str, str]]:
             return replace(condition, conditions=tuple(map(mark, condition.conditions)))
         if not isinstance(condition, OneOf) or condition.attribute not in _NUMBERS:
             return condition
-        for position, wanted in enumerate(condition.wanted):
-            marks[f"{_MARK}{condition.attribute.keyword}{position}"] = str(wanted)
-        asked = tuple(
-            f"{_MARK}{condition.attribute.keyword}{position}"
-            for position in range(len(condition.wanted))
-        )
-        return replace(condition, wanted=asked)
+        mine = {
+            f"{_MARK}{condition.attribute.keyword}{position}": str(wanted)
+            for position, wanted in enumerate(condition.wanted)
+        }
+        marks.update(mine)
+        return replace(condition, wanted=tuple(mine))
 
     return replace(query, conditions=tuple(map(mark, query.conditions))), marks
