@@ -10,7 +10,7 @@ from django.db import DatabaseError, migrations, transaction
 ORDERED = """
 CREATE INDEX IF NOT EXISTS worklist_step_open
 ON worklist_scheduledprocedurestep (start_date, start_time, id)
-WHERE status IN ('SCHEDULED', 'ARRIVED', 'READY', 'STARTED');
+WHERE status::text = ANY ('{SCHEDULED,ARRIVED,READY,STARTED}'::text[]);
 CREATE INDEX IF NOT EXISTS worklist_step_status
 ON worklist_scheduledprocedurestep (status, start_date, start_time, id);
 CREATE INDEX IF NOT EXISTS worklist_patient_id_like
