@@ -7,7 +7,7 @@ match. No pynetdicom, no Identifier.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import islice
 from typing import Any
@@ -99,9 +99,9 @@ class Reading:
         """The rows of the matching steps. Raises TooManyMatches past the limit."""
         if self._limit is None:
             return list(self._matching(self._every()))
-        candidates = self._statement.rows()
-        if len(candidates) <= self._limit:
-            return list(self._matching(candidates))
+        found = self.few()
+        if found is not None:
+            return found
         if not self._undecided:
             raise TooManyMatches(self._limit, self._steps.count())
         # Those behind the last candidate may match, too.
@@ -110,6 +110,16 @@ class Reading:
         if len(found) > self._limit:
             raise TooManyMatches(self._limit, None)
         return found
+
+    def few(self, marks: Mapping[str, str] | None = None) -> list[Row] | None:
+        """The rows of the matching steps, None when there are more candidates than may match.
+
+        `marks` are the texts that stand this time for some that were asked for.
+        """
+        candidates = self._statement.rows(marks)
+        if self._limit is not None and len(candidates) > self._limit:
+            return None
+        return list(self._matching(candidates))
 
     def _matching(self, candidates: Iterable[Row]) -> Iterator[Row]:
         if not self._undecided:

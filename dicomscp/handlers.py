@@ -77,7 +77,7 @@ def _rows(question: Question, call: Call) -> tuple[list[Row], Rules, Answering]:
         raise Refusal(NOT_AUTHORISED, "Calling AE title not recognised")
     rules = verdict.station.rules if verdict.station else NO_RULES
     answering = questions.answering(question, rules, now=clock.now())
-    return answering.reading.rows(), rules, answering
+    return answering.rows(), rules, answering
 
 
 @dataclass
@@ -205,7 +205,7 @@ def _plainly(question: Question, rules: Rules, answering: Answering) -> Callable
     """What writes a response as pydicom does; the bytes are the same."""
     return lambda row: response.identifier(
         question.plan,
-        answering.reading.layout.item(row),
+        answering.item(row),
         implicit_vr=question.implicit_vr,
         character_set=rules.character_set,
         alphabetic_only=rules.alphabetic_only,

@@ -21,7 +21,8 @@ from dicomscp.scope import NO_RULES, Rules
 from dicomscp.status import PENDING, Refusal
 from tests import network
 from tests.cast import actor, station, step
-from tests.strategies import Query, one_of_each, queries
+from tests.oracle import tag_of
+from tests.strategies import Key, Query, one_of_each, queries
 from tests.test_acceptance import query
 from tests.test_oracle import store
 from worklist import clock
@@ -108,6 +109,47 @@ def test_the_same_bytes_are_understood_once_and_others_anew() -> None:
     answering = questions.answering(first, NO_RULES, now=now)
     assert questions.answering(first, NO_RULES, now=now + dt.timedelta(days=1)) is answering
     assert questions.answering(first, Rules(sees="OWN", ae_title="CT1"), now=now) is not answering
+
+
+def test_questions_that_differ_in_a_number_share_their_statement_and_nothing_else() -> None:
+    mine = {
+        number: step(AccessionNumber=f"A{number}", PatientID=f"P{number}", StudyInstanceUID=uid)
+        for number, uid in ((1, "1.2.1"), (2, "1.2.2"), (3, "1.2.3"))
+    }
+
+    def steps(wanted: Query) -> tuple[Any, list[int]]:
+        encoded = network.encode(wanted, is_explicit=False)
+        question = questions.understand(encoded, implicit_vr=True)
+        answering = questions.answering(question, NO_RULES, now=clock.now())
+        return answering.shared, [row[0] for row in answering.rows()]
+
+    first, found = steps(query(AccessionNumber="A1", PatientID="P1"))
+    assert found == [mine[1].pk]
+    for accession_number, patient_id, expected in (
+        ("A2", "P2", [mine[2].pk]),
+        ("A2", "P1", []),
+        ("P2", "A2", []),
+        ("A9", "P2", []),
+    ):
+        shared, found = steps(query(AccessionNumber=accession_number, PatientID=patient_id))
+        assert shared is first
+        assert found == expected
+    several = Key(tag_of("StudyInstanceUID"), "UI", ("1.2.3", "1.2.1", "1.2.9"))
+    _, found = steps(Query((several,)))
+    assert sorted(found) == [mine[1].pk, mine[3].pk]
+    other, found = steps(query(AccessionNumber="A*", PatientID="P1"))
+    assert other is not first
+    assert found == [mine[1].pk]
+
+
+def test_too_many_of_one_number_are_counted(settings: Any) -> None:
+    settings.DICOM_MATCH_LIMIT = 1
+    for number in range(3):
+        step(PatientID="P1", ScheduledProcedureStepID=f"S{number}")
+    ((told, nothing),) = ask(query(PatientID="P1"))
+    assert (told.Status, nothing) == (0xA700, None)
+    assert told.ErrorComment == "3 matches, limit 1: narrow the query"
+    assert len(ask(query({"ScheduledProcedureStepID": "S1"}, PatientID="P1"))) == 1
 
 
 def test_a_long_request_is_not_remembered() -> None:

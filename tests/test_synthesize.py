@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
+from tests import tools
 from tests.cast import book, patient
 from worklist import attributes, clock
 from worklist.models import (
@@ -130,3 +132,15 @@ def test_made_up_rows_come_beside_real_ones_only_by_force_and_twice_without_a_cl
 def test_numbers_that_make_no_sense_are_refused() -> None:
     with pytest.raises(CommandError, match="1 or more"):
         synthesize(0)
+
+
+@tools.needs("postgres")
+def test_the_indexes_are_those_that_were_there_before() -> None:
+    def indexes() -> list[tuple[str, str]]:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT indexname, indexdef FROM pg_indexes ORDER BY indexname")
+            return list(cursor.fetchall())
+
+    before = indexes()
+    synthesize(20)
+    assert indexes() == before
