@@ -100,8 +100,25 @@ class Reading:
         if self._limit is None:
             return list(self._matching(self._every()))
         found = self.few()
-        if found is not None:
+        return self.many() if found is None else found
+
+    def few(self, marks: Mapping[str, str] | None = None) -> list[Row] | None:
+        """The rows of the matching steps, None when the candidates that are read do not tell.
+
+        `marks` are the texts that stand this time for some that were asked for. Raises
+        TooManyMatches when it is known already.
+        """
+        candidates = self._statement.rows(marks)
+        found = list(self._matching(candidates))
+        if self._limit is None or len(candidates) <= self._limit:
             return found
+        if self._undecided and len(found) > self._limit:
+            raise TooManyMatches(self._limit, None)
+        return None
+
+    def many(self) -> list[Row]:
+        """The rows of the matching steps among however many candidates; as `rows` does."""
+        assert self._limit is not None
         if not self._undecided:
             raise TooManyMatches(self._limit, self._steps.count())
         # Those behind the last candidate may match, too.
@@ -110,16 +127,6 @@ class Reading:
         if len(found) > self._limit:
             raise TooManyMatches(self._limit, None)
         return found
-
-    def few(self, marks: Mapping[str, str] | None = None) -> list[Row] | None:
-        """The rows of the matching steps, None when there are more candidates than may match.
-
-        `marks` are the texts that stand this time for some that were asked for.
-        """
-        candidates = self._statement.rows(marks)
-        if self._limit is not None and len(candidates) > self._limit:
-            return None
-        return list(self._matching(candidates))
 
     def _matching(self, candidates: Iterable[Row]) -> Iterator[Row]:
         if not self._undecided:

@@ -73,9 +73,9 @@ class Answering:
         """The matching rows. Raises TooManyMatches past the limit."""
         found = self.shared.reading.few(self.marks)
         if found is None:
-            # To tell how many there are is another statement, and rare.
+            # To look at them all, or to count them, is another statement, and rare.
             alone = find.reading(self.plan, self.rules, now=self.moment, limit=self.limit)
-            return alone.rows()
+            return alone.many()
         return found
 
     def item(self, row: Row) -> Item:
