@@ -19,6 +19,7 @@ from pynetdicom.dsutils import encode
 from dicomscp import find, handlers, plan, questions, scope, stations
 from dicomscp.scope import NO_RULES, Rules
 from dicomscp.status import PENDING, Refusal
+from dicomscp.wire.requests import Titles
 from tests import network
 from tests.cast import actor, station, step
 from tests.oracle import tag_of
@@ -40,7 +41,9 @@ def ask(
     syntax = ImplicitVRLittleEndian if implicit_vr else ExplicitVRLittleEndian
     encoded = network.encode(wanted, is_explicit=not implicit_vr)
     event: Any = SimpleNamespace(
-        assoc=SimpleNamespace(requestor=peer, takes_bytes=takes_bytes),
+        assoc=SimpleNamespace(
+            requestor=peer, titles=Titles(calling, "WORKLIST"), takes_bytes=takes_bytes
+        ),
         request=SimpleNamespace(Identifier=BytesIO(encoded)),
         context=SimpleNamespace(transfer_syntax=syntax),
         is_cancelled=False,
@@ -56,23 +59,17 @@ def statuses(answers: list[tuple[Any, Any]]) -> list[Any]:
 
 
 @pytest.mark.parametrize("implicit_vr", [True, False])
-def test_an_answer_is_bytes_unless_the_plain_path_is_asked_for(
-    settings: Any, implicit_vr: bool
-) -> None:
+def test_an_answer_is_bytes_unless_the_plain_path_is_asked_for(implicit_vr: bool) -> None:
     step(ScheduledProcedureStepID="S1")
     wanted = query(PatientName="")
     fast = ask(wanted, implicit_vr=implicit_vr)
-    settings.DICOM_PLAIN_PATH = True
-    plain = ask(wanted, implicit_vr=implicit_vr)
+    plain = ask(wanted, implicit_vr=implicit_vr, takes_bytes=False)
     assert statuses(fast) == statuses(plain) == [PENDING]
     assert isinstance(fast[0][1], bytes)
     assert fast[0][1] == encode(plain[0][1], implicit_vr, True)
-    settings.DICOM_PLAIN_PATH = False
-    without = ask(wanted, implicit_vr=implicit_vr, takes_bytes=False)
-    assert encode(without[0][1], implicit_vr, True) == fast[0][1]
 
 
-def test_both_paths_answer_every_query_alike(settings: Any) -> None:
+def test_both_paths_answer_every_query_alike() -> None:
     worklist = one_of_each()
     store(worklist)
     entries = worklist.entries()
@@ -80,12 +77,10 @@ def test_both_paths_answer_every_query_alike(settings: Any) -> None:
     @how(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
     @given(wanted=queries(entries), implicit_vr=st.booleans())
     def alike(wanted: Query, implicit_vr: bool) -> None:
-        settings.DICOM_PLAIN_PATH = False
         fast = ask(wanted, implicit_vr=implicit_vr)
-        settings.DICOM_PLAIN_PATH = True
         plain = [
             (status, encode(answer, implicit_vr, True) if answer is not None else None)
-            for status, answer in ask(wanted, implicit_vr=implicit_vr)
+            for status, answer in ask(wanted, implicit_vr=implicit_vr, takes_bytes=False)
         ]
         assert len(fast) == len(plain)
         for (status, answer), (expected_status, expected) in zip(fast, plain, strict=True):

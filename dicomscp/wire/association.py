@@ -143,6 +143,11 @@ class WorklistAssociation(Association):
     def _is_watched(self) -> bool:
         return any(self._handlers.get(event) for event in _WATCHED)
 
+    @property
+    def takes_bytes(self) -> bool:
+        """Whether responses may come encoded; else the library encodes, and sends, data sets."""
+        return not (self.is_plain or self.is_watched)
+
     # --- a thread to the eye ----------------------------------------------------------------------
 
     def __repr__(self) -> str:
