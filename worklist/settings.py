@@ -125,8 +125,8 @@ POSTGRES_OPTIONS = {
     "tcp_user_timeout": 5000,
     # On a database that was never analysed PostgreSQL takes a small join for a large one, and
     # compiles it: seconds for each query, where reading takes a millisecond. What was answered
-    # "saved" survives a power cut, however the server is set up.
-    "options": "-c jit=off -c synchronous_commit=on",
+    # "saved" survives a power cut, however the server is set up. Django would ask for UTC.
+    "options": "-c jit=off -c synchronous_commit=on -c TimeZone=UTC",
 }
 
 
@@ -135,6 +135,7 @@ def _database(url: str) -> dict[str, Any]:
     options: dict[str, Any] = SQLITE_OPTIONS
     if config["ENGINE"] != "django.db.backends.sqlite3":
         options = POSTGRES_OPTIONS
+        config["ENGINE"] = "worklist.postgresql"
         # A page costs more in connecting than in reading: each web thread keeps its connection,
         # and one that died meanwhile is found before it is used.
         config = {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True, **config}
