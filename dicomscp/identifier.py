@@ -139,7 +139,8 @@ class _Walker:
         """Whether it may be one, right or wrong, and is no key whose tag was damaged."""
         if len(element.value) != 4 or element.vr not in ("UL", "UN"):
             return not element.value and not element.items
-        return struct.unpack("<I", element.value)[0] <= MAX_BYTES
+        (length,) = struct.unpack("<I", element.value)
+        return int(length) <= MAX_BYTES
 
     def _no_length(self, tag: int, position: int, end: int) -> None:
         if self._unpack("I", position + 4)[0]:
