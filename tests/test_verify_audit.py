@@ -222,7 +222,7 @@ def test_the_command_names_what_is_wrong_and_seals_nothing() -> None:
 def test_without_its_tables_the_command_says_so() -> None:
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE audit_seal RENAME TO gone")
-    with pytest.raises(CommandError, match="The audit trail cannot be read: .*audit_seal"):
+    with pytest.raises(CommandError, match=r"The audit trail cannot be read: .*audit_seal"):
         verify_audit()
 
 
