@@ -154,7 +154,7 @@ def at_once(call: Call) -> Verdict | None:
         return Verdict(Reason.CALLED)
     if call.is_echo:
         return Verdict(Reason.VERIFICATION)
-    return Verdict(Reason.ANY) if _lets_anybody_in() else None
+    return Verdict(Reason.ANY) if lets_anybody_in() else None
 
 
 def on_request(call: Call) -> Verdict:
@@ -165,24 +165,25 @@ def on_request(call: Call) -> Verdict:
 def on_query(call: Call) -> Verdict:
     """Whether a query is answered, and by the rules of which station: it may have changed since."""
     station = stations.known(call.calling)
-    if _lets_anybody_in():
+    if lets_anybody_in():
         return Verdict(Reason.ANY, station)
     return _of_caller(call, station)
 
 
-def _lets_anybody_in() -> bool:
+def lets_anybody_in() -> bool:
     return str(settings.DICOM_ACCESS) == "any"
 
 
 def _of_caller(call: Call, station: Known | None) -> Verdict:
     if station is not None:
-        if not station.is_allowed:
-            return Verdict(Reason.SWITCHED_OFF, station)
+        reason = keeps_out(call, station)
         # Set-up mode is no way round it: who binds a certificate wants no one else let in.
-        if not _is_shown(call.certificate, station):
-            return Verdict(Reason.CERTIFICATE, station)
-        if _is_within(call.address, station.networks):
+        if reason is None and _is_of_another(call.certificate, station):
+            reason = Reason.CERTIFICATE
+        if reason is None:
             return Verdict(Reason.KNOWN, station)
+        if reason is not Reason.ADDRESS:
+            return Verdict(reason, station)
     elif not Station.objects.exists():
         return Verdict(Reason.NO_STATION)
     if set_up_mode():
@@ -190,13 +191,20 @@ def _of_caller(call: Call, station: Known | None) -> Verdict:
     return Verdict(Reason.ADDRESS if station else Reason.STRANGER, station)
 
 
-def _is_shown(certificate: str, station: Known) -> bool:
-    """Whether this certificate, or none, will do for the station."""
-    if station.certificates:
-        return certificate in station.certificates
-    # What is bound to another scanner speaks for no one else.
-    bound = Station.objects.filter(certificates__contains=certificate)
-    return not certificate or not bound.exists()
+def keeps_out(call: Call, station: Known) -> Reason | None:
+    """Why what is set of a station keeps this call of its own out; set-up mode forgives ADDRESS."""
+    if not station.is_allowed:
+        return Reason.SWITCHED_OFF
+    if station.certificates and call.certificate not in station.certificates:
+        return Reason.CERTIFICATE
+    return None if _is_within(call.address, station.networks) else Reason.ADDRESS
+
+
+def _is_of_another(certificate: str, station: Known) -> bool:
+    """Whether the certificate is bound to another scanner: it speaks for no one else."""
+    if not certificate or station.certificates:
+        return False
+    return Station.objects.filter(certificates__contains=certificate).exists()
 
 
 def _is_within(address: str, networks: str) -> bool:

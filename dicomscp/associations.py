@@ -54,6 +54,11 @@ def number(association: object) -> uuid.UUID | None:
     return conversation.number if conversation else None
 
 
+def calling(association: object) -> str:
+    """The AE title by which the peer calls itself, with whatever characters it has."""
+    return cast(WorklistAssociation, association).titles.calling
+
+
 def certificate(association: object) -> str:
     """The fingerprint of the certificate that the peer showed, "" for none."""
     secured: Secured | None = getattr(association, "secured", None)
@@ -125,9 +130,9 @@ def _call(event: evt.Event) -> Call:
     request = _request(event)
     asked = {each.abstract_syntax for each in request.presentation_context_definition_list}
     return Call(
-        calling=(request.calling_ae_title or "").strip(),
+        calling=calling(event.assoc),
         address=access.plain_address(event.assoc.requestor.address),
-        called=(request.called_ae_title or "").strip(),
+        called=cast(WorklistAssociation, event.assoc).titles.called,
         our_title=event.assoc.acceptor.ae_title.strip(),
         is_echo=asked == {Verification},
         certificate=certificate(event.assoc),

@@ -36,6 +36,11 @@ class Caller:
     times: int
 
     @property
+    def can_be_set_up(self) -> bool:
+        """Whether a scanner can have its AE title: what no title may have is escaped there."""
+        return self.calling != "" and "\\" not in self.calling
+
+    @property
     def is_accepted(self) -> bool:
         return self.reason in _LET_IN
 

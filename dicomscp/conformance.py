@@ -24,6 +24,8 @@ from dicomscp.status import (
     UNABLE_TO_PROCESS,
 )
 from worklist.attributes import TABLE, Attribute, walk
+from worklist.audit import codes
+from worklist.audit.codes import Code
 
 # The kinds of matching of PS3.4 C.2.2.2 that a VR allows here, beside universal matching.
 KINDS = {
@@ -150,6 +152,13 @@ query: what is committed is what the next query sees. The commands `manage.py ec
 | Called AE title, as SCP | every one; with `DICOM_CHECK_CALLED_AE_TITLE=1`, our own alone |
 | Maximum PDU length received | 16382 bytes |
 | Associations at the same time, as SCP | 100; `DICOM_MAX_ASSOCIATIONS` sets another number |
+| Connections at the same time, as SCP | 500, and 32 from one address; more are closed |
+| Maximum PDU length that a peer asks for | none, or 128 bytes at the least; else rejected |
+| PDU from a peer | 4096 bytes over the maximum length, 65536 of a request; else A-ABORT |
+| Command set and Identifier from a peer | 4096 and 262144 bytes; else A-ABORT |
+| A PDU, from its first byte to its last | 10 s, then A-ABORT |
+| 32 kB of an answer to be taken by a peer | 15 s, then the connection is reset |
+| A-RELEASE-RQ in the middle of an answer | A-ABORT |
 | Asynchronous operations window | not supported: one operation at a time |
 | ACSE timeout | 10 s |
 | DIMSE timeout | 30 s |
@@ -288,6 +297,8 @@ The rules that a site may set for a station hold for the calling AE titles that 
 - **Statuses:** others than those above, when the query has no value in the status.
 - **Hours:** steps that start no more than so many hours ago, or ahead; by choice not when the query
   has a value in Patient's Name, Patient ID, Accession Number or Requested Procedure ID.
+- **Ignored keys:** what the query asks for in them is no condition, and they are returned as ever;
+  never a key of one patient, order or study. Start date and start time are ignored together.
 - **Limit:** another number of matches than the one below.
 - **Character set:** section 6. **Alphabetic group:** of each person name that has one, it alone.
 
@@ -378,6 +389,47 @@ a port of its own, `DICOM_TLS_PORT`; TLS is never negotiated on the port without
 
 As SCU, for the operator's commands, the same versions and suites are offered.
 
+The **Audit Trail Message Format Profile** (PS3.15 A.5) is supported, for these events:
+"""
+
+# The events of PS3.15 A.5.3 that are recorded, the kinds of them, and what they stand for.
+AUDIT_EVENTS: tuple[tuple[Code, tuple[Code, ...], str], ...] = (
+    (
+        codes.APPLICATION_ACTIVITY,
+        (codes.APPLICATION_START, codes.APPLICATION_STOP),
+        "A server starts or stops.",
+    ),
+    (codes.AUDIT_LOG_USED, (), "The audit trail is read, exported or sent."),
+    (codes.ORDER_RECORD, (), "An order is made, changed, deleted or seen."),
+    (codes.PATIENT_RECORD, (), "A patient is made, changed, merged, deleted or seen."),
+    (codes.PROCEDURE_RECORD, (), "A procedure or step is made, changed, deleted or printed."),
+    (
+        codes.QUERY,
+        (),
+        "A modality asks for its worklist (C-FIND); somebody sees, prints or exports a list.",
+    ),
+    (
+        codes.SECURITY_ALERT,
+        (
+            codes.NODE_AUTHENTICATION,
+            codes.RESTRICTED_FUNCTION,
+            codes.NETWORK_CONFIGURATION,
+            codes.SOFTWARE_CONFIGURATION,
+            codes.SECURITY_ROLES_CHANGED,
+            codes.USER_SECURITY_CHANGED,
+        ),
+        "A caller is refused; a right lacks; stations, catalogue, roles or accounts are changed; "
+        "an account is locked.",
+    ),
+    (codes.USER_AUTHENTICATION, (codes.LOGIN, codes.LOGOUT), "Somebody signs in or out, or fails."),
+)
+
+AFTER_AUDIT = """\
+`export_audit` writes the messages as XML (A.5.1) into a file. `send_audit` sends them by the
+**Audit Trail Message Transmission Profile, SYSLOG-TLS** (A.6; RFC 5424 in frames of RFC 5425, MSGID
+`DICOM+RFC3881`, port `AUDIT_SYSLOG_PORT`, 6514 by default), at least once each and in their order.
+SYSLOG-UDP (A.7) is not supported.
+
 On the port without TLS, associations are neither encrypted nor authenticated by the broker, and an
 AE title is no secret (section 3.2.1): the port belongs on a network of the modalities alone, or
 behind a tunnel. A journal in the database keeps each association and each
@@ -424,8 +476,16 @@ def statement() -> str:
         STATUS_NOTE,
         _rows(("Status", "Name", "What it means", "Related elements"), _statuses()),
         CLOSING,
+        _rows(("Event", "Code", "Kinds", "When"), _audit_events()),
+        AFTER_AUDIT,
     )
     return "\n".join(parts)
+
+
+def _audit_events() -> Iterator[tuple[str, ...]]:
+    for event, kinds, when in AUDIT_EVENTS:
+        several = ", ".join(f"{kind.meaning} {kind.value}" for kind in kinds)
+        yield event.meaning, event.value, several, when
 
 
 def _modules() -> Iterator[str]:

@@ -22,13 +22,13 @@ from pynetdicom import evt
 from pynetdicom.dimse_primitives import C_FIND
 from pynetdicom.sop_class import ModalityWorklistInformationFind
 
-from dicomscp import access, associations, find, identifier, lease, plan, response
+from dicomscp import access, associations, identifier, lease, questions, response
 from dicomscp.access import Call
 from dicomscp.find import TooManyMatches
 from dicomscp.journal import JOURNAL
-from dicomscp.matching import Item
+from dicomscp.layout import Row
 from dicomscp.models import MOST_STEPS, Query
-from dicomscp.plan import QueryPlan
+from dicomscp.questions import Answering, Question
 from dicomscp.scope import NO_RULES, Rules
 from dicomscp.status import (
     CANCEL,
@@ -39,27 +39,28 @@ from dicomscp.status import (
     UNABLE_TO_PROCESS,
     Refusal,
 )
+from dicomscp.wire.association import WorklistAssociation
 from worklist import clock
 
 logger = logging.getLogger(__name__)
+
+# A status and the Identifier: its bytes in the context's transfer syntax, or a data set.
+Answer = tuple[int | Dataset, bytes | Dataset | None]
 
 # PS3.4 K.5: two reserved bytes (date and time always combine), no fuzzy names, no time zones.
 _EXTENDED_NEGOTIATION = b"\x01\x01\x00\x00"
 # What the journal keeps of an Identifier: no more than is read.
 _MOST_KEPT = identifier.MAX_BYTES
 
-# The associations that are in the middle of an answer.
-_answering: set[int] = set()
 
-
-def _read(query: QueryPlan, call: Call, account: _Account) -> tuple[tuple[Item, ...], Rules]:
-    """The matching rows, and the rules of the station that calls.
+def _read(question: Question, call: Call, account: _Account) -> tuple[list[Row], Rules, Answering]:
+    """The matching rows, the rules of the station that calls, and how it is answered.
 
     Raises Refusal (0xA700) when they cannot be read or are too many, and (0x0124) when the caller
     may not ask.
     """
     try:
-        return lease.read(lambda: _rows(query, call))
+        return lease.read(lambda: _rows(question, call))
     except TooManyMatches as error:
         account.matches = error.count
         count = error.count if error.count is not None else f"more than {error.limit}"
@@ -67,12 +68,13 @@ def _read(query: QueryPlan, call: Call, account: _Account) -> tuple[tuple[Item, 
         raise Refusal(OUT_OF_RESOURCES, comment) from None
 
 
-def _rows(query: QueryPlan, call: Call) -> tuple[tuple[Item, ...], Rules]:
+def _rows(question: Question, call: Call) -> tuple[list[Row], Rules, Answering]:
     verdict = access.on_query(call)
     if not verdict.is_accepted:
         raise Refusal(NOT_AUTHORISED, "Calling AE title not recognised")
     rules = verdict.station.rules if verdict.station else NO_RULES
-    return find.answer(query, rules, now=clock.now()), rules
+    answering = questions.answering(question, rules, now=clock.now())
+    return answering.rows(), rules, answering
 
 
 @dataclass
@@ -92,12 +94,12 @@ class _Account:
     comment: str = ""
 
     def write(self, event: evt.Event) -> None:
-        requestor = event.assoc.requestor
+        calling, address = associations.calling(event.assoc), event.assoc.requestor.address
         milliseconds = int((time.monotonic() - self.started) * 1000)
         logger.info(
             "C-FIND ae=%s peer=%s keys=%d unsupported=%d matches=%d status=%s ms=%d%s",
-            associations.printable(requestor.ae_title),
-            requestor.address,
+            associations.printable(calling),
+            address,
             self.keys,
             self.unsupported,
             len(self.steps),
@@ -109,8 +111,8 @@ class _Account:
             Query(
                 association_id=associations.number(event.assoc),
                 at=self.at,
-                calling=associations.kept(requestor.ae_title.strip()),
-                address=access.plain_address(requestor.address),
+                calling=associations.kept(calling),
+                address=access.plain_address(address),
                 identifier=self.identifier,
                 transfer_syntax=associations.kept(event.context.transfer_syntax),
                 keys=self.keys,
@@ -124,11 +126,6 @@ class _Account:
         )
 
 
-def is_answering(association: object) -> bool:
-    """Whether an association is in the middle of a request: then a stop waits for it."""
-    return id(association) in _answering
-
-
 def _status(refusal: Refusal) -> Dataset:
     dataset = Dataset()
     dataset.Status = refusal.status
@@ -138,10 +135,9 @@ def _status(refusal: Refusal) -> Dataset:
     return dataset
 
 
-def on_find(event: evt.Event) -> Iterator[tuple[int | Dataset, Dataset | None]]:
+def on_find(event: evt.Event) -> Iterator[Answer]:
     """Answer a Modality Worklist C-FIND (PS3.4 K.4.1)."""
     account = _Account()
-    _answering.add(id(event.assoc))
     try:
         yield from _answers(event, account)
     except Refusal as refusal:
@@ -160,46 +156,50 @@ def on_find(event: evt.Event) -> Iterator[tuple[int | Dataset, Dataset | None]]:
         account.status, account.comment = failure.status, failure.error_comment
         yield _status(failure), None
     finally:
-        _answering.discard(id(event.assoc))
         account.write(event)
 
 
-def _answers(event: evt.Event, account: _Account) -> Iterator[tuple[int | Dataset, Dataset | None]]:
+def _answers(event: evt.Event, account: _Account) -> Iterator[Answer]:
     request = cast(C_FIND, event.request)
     if request.Identifier is None:
         raise Refusal(IDENTIFIER_DOES_NOT_MATCH, "the request has no Identifier")
-    account.identifier = request.Identifier.getvalue()[:_MOST_KEPT]
+    encoded = request.Identifier.getvalue()
+    account.identifier = encoded[:_MOST_KEPT]
     implicit_vr = event.context.transfer_syntax == ImplicitVRLittleEndian
-    elements = identifier.read(request.Identifier.getvalue(), implicit_vr=implicit_vr)
-    account.keys = len(elements)
-    query = plan.make(elements)
+    question = questions.understand(encoded, implicit_vr=implicit_vr)
+    account.keys = len(question.elements)
+    query = question.plan
     account.unsupported = len(query.unsupported)
-    requestor = event.assoc.requestor
     call = Call(
-        requestor.ae_title.strip(),
-        requestor.address,
+        associations.calling(event.assoc),
+        event.assoc.requestor.address,
         certificate=associations.certificate(event.assoc),
     )
-    items, rules = _read(query, call, account)
-    account.matches = len(items)
-    for item in items:
+    rows, rules, answering = _read(question, call, account)
+    account.matches = len(rows)
+    takes_bytes = cast(WorklistAssociation, event.assoc).takes_bytes
+    write: Callable[[Row], bytes | Dataset]
+    write = answering.write if takes_bytes else _plainly(question, rules, answering)
+    for row in rows:
         if event.is_cancelled:
             account.status = CANCEL
             yield CANCEL, None
             return
         # A plain number: the elements of a status data set would stick to every later response.
-        yield (
-            query.pending,
-            response.identifier(
-                query,
-                item,
-                implicit_vr=implicit_vr,
-                character_set=rules.character_set,
-                alphabetic_only=rules.alphabetic_only,
-            ),
-        )
-        account.steps.append(item.step)
+        yield query.pending, write(row)
+        account.steps.append(row[0])
     account.status = SUCCESS
+
+
+def _plainly(question: Question, rules: Rules, answering: Answering) -> Callable[[Row], Dataset]:
+    """What writes a response as pydicom does; the bytes are the same."""
+    return lambda row: response.identifier(
+        question.plan,
+        answering.item(row),
+        implicit_vr=question.implicit_vr,
+        character_set=rules.character_set,
+        alphabetic_only=rules.alphabetic_only,
+    )
 
 
 def on_echo(event: evt.Event) -> int:

@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.db import connection, transaction
+from django.db import close_old_connections, connection, transaction
 
 from dicomscp.models import Association, Ended, Query
 from dicomscp.signing import Signer
@@ -159,6 +159,8 @@ class Journal:
     def _write(self, entries: Sequence[Entry], *, is_last: bool) -> None:
         """Two transactions, that neither journal nor trail lacks what the other cannot hold."""
         try:
+            # One that died since the last entries is found before it is used.
+            close_old_connections()
             self._sign(entries, is_last=is_last)
             if entries:
                 self._store(entries)
@@ -172,7 +174,9 @@ class Journal:
                 logger.warning("the journal is written again; lost so far: %d", self.dropped)
                 self._is_failing = False
         finally:
-            connection.close()
+            # Under load the next ones wait already: connecting costs as much as writing.
+            if not self._waiting or self._is_failing:
+                connection.close()
 
     def _sign(self, entries: Sequence[Entry], *, is_last: bool) -> None:
         for entry in entries:

@@ -1,12 +1,16 @@
 """A turn at the database for the threads of associations: bounded in number, given back after each.
 
-However many associations there are, no more than DICOM_DATABASE_CONNECTIONS are open.
+However many associations there are, no more than DICOM_DATABASE_CONNECTIONS are open. They stay
+open between the queries (connections).
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import threading
+import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -14,18 +18,33 @@ from typing import TypeVar
 from django.conf import settings
 from django.db import (
     InterfaceError,
+    InternalError,
+    NotSupportedError,
     OperationalError,
     ProgrammingError,
-    close_old_connections,
-    connection,
 )
 
+from dicomscp import connections
+from dicomscp.connections import Kept
 from dicomscp.status import OUT_OF_RESOURCES, Refusal
 
 logger = logging.getLogger(__name__)
 
-# How long a query waits for its turn at the database, in seconds.
-_TURN_TIMEOUT = 4.0
+# Seconds in which a query is to be read, the wait for its turn included. To give up connecting to a
+# server that hangs takes two more (connect_timeout): in five a console has its answer.
+_READ_WITHIN = 3.0
+# A statement or a wait for a lock that took too long, by PostgreSQL's code: not tried again.
+_TOO_LONG = frozenset({"57014", "55P03"})
+
+# What says nothing about the values that were asked for. NotSupportedError: a prepared statement
+# that a migration has made another one.
+_UNAVAILABLE = (
+    OperationalError,
+    InterfaceError,
+    InternalError,
+    ProgrammingError,
+    NotSupportedError,
+)
 
 _turns: threading.BoundedSemaphore | None = None
 _turns_lock = threading.Lock()
@@ -33,41 +52,104 @@ _turns_lock = threading.Lock()
 Found = TypeVar("Found")
 
 
+def keep() -> None:
+    """Keep connections open between turns from now on; to be followed by a `close`."""
+    connections.SHELF.start()
+
+
+def close() -> None:
+    """Close what was kept open."""
+    connections.SHELF.stop()
+
+
 def read(reading: Callable[[], Found]) -> Found:
     """What `reading` finds in the database, tried once more when the connection was dead.
 
     Raises Refusal (0xA700) when the database cannot be had.
     """
+    until = time.monotonic() + _READ_WITHIN
     with _turn():
         try:
-            return _once_more(reading)
-        except (OperationalError, InterfaceError, ProgrammingError) as error:
+            return _once_more(reading, until)
+        except _UNAVAILABLE as error:
             logger.error("worklist database unavailable: %s", type(error).__name__)
+            _let_go(error)
             comment = "Worklist database unavailable, retry later"
+            if _code(error) in _TOO_LONG:
+                comment = "Worklist query timed out, narrow the query"
             raise Refusal(OUT_OF_RESOURCES, comment) from None
 
 
 @contextmanager
 def _turn() -> Iterator[None]:
-    """The right to use the database, and this thread's connection given back after it."""
+    """The right to use the database."""
     global _turns
     with _turns_lock:
         if _turns is None:
             _turns = threading.BoundedSemaphore(settings.DICOM_DATABASE_CONNECTIONS)
-    if not _turns.acquire(timeout=_TURN_TIMEOUT):
+    if not _turns.acquire(timeout=_READ_WITHIN):
         raise Refusal(OUT_OF_RESOURCES, "Worklist database busy, retry later")
     try:
-        close_old_connections()
         yield
     finally:
-        connection.close()
         _turns.release()
 
 
-def _once_more(reading: Callable[[], Found]) -> Found:
+def _once_more(reading: Callable[[], Found], until: float) -> Found:
     """Read, and when the connection turns out to be dead, once more on a fresh one."""
+    kept = connections.SHELF.take()
     try:
-        return reading()
-    except (OperationalError, InterfaceError):
-        connection.close()
-        return reading()
+        return _through(kept or Kept(), reading, until)
+    except _UNAVAILABLE as error:
+        if time.monotonic() >= until or _code(error) in _TOO_LONG:
+            raise
+        _let_go(error)
+    # What it died of has mostly killed the others, too.
+    connections.SHELF.clear()
+    return _through(Kept(), reading, until)
+
+
+def _through(kept: Kept, reading: Callable[[], Found], until: float) -> Found:
+    """Read by this connection, which is kept for the next one unless it failed."""
+    try:
+        with kept.in_use():
+            if kept.wrapper.connection is None:
+                kept.open()
+            with connections.SHELF.watched(kept, until):
+                found = reading()
+    except _UNAVAILABLE:
+        kept.close()
+        raise
+    except BaseException:
+        _give_back(kept)
+        raise
+    _give_back(kept)
+    return found
+
+
+def _give_back(kept: Kept) -> None:
+    if kept.wrapper.connection is None or kept.wrapper.in_atomic_block:
+        kept.close()
+    else:
+        connections.SHELF.put_back(kept)
+
+
+def _begin_anew() -> None:
+    """In a process that was forked: the turns are its own."""
+    global _turns, _turns_lock
+    _turns, _turns_lock = None, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_begin_anew)
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Have its frames hold nothing: a connection half made would stay open with them."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+
+
+def _code(error: Exception) -> str:
+    """PostgreSQL's own code of an error, "" of another's."""
+    return getattr(error.__cause__, "sqlstate", None) or ""

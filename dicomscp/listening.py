@@ -80,7 +80,10 @@ def heard(station: Station, since: dt.datetime) -> list[Heard]:
             who := _who(call, titles, networks),
             tuple(queries[call.pk]),
             counts.get(call.pk, 0),
-            can_take_title=bool(call.calling) and not getattr(call, "is_set_up", True),
+            # With a backslash it is an escape: of what no AE title may have.
+            can_take_title=call.calling != ""
+            and "\\" not in call.calling
+            and not getattr(call, "is_set_up", True),
             can_take_address=who is Who.OWN
             and call.address != ""
             and not _is_within(call.address, read_networks(station.networks)),

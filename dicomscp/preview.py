@@ -61,8 +61,12 @@ def today() -> QueryPlan:
 def of(query: QueryPlan, rules: Rules, *, now: dt.datetime) -> Preview:
     """What this query is answered with now. Each item holds every attribute, asked for or not."""
     scoped = scope.under(query, rules, now=now)
+    without = sorted(attribute.name for attribute in scope.ignored(rules))
     words = (
-        tuple(condition.words for condition in scoped.conditions),
+        (
+            *(f"{name} is ignored in what it asks for" for name in without),
+            *(condition.words for condition in scoped.conditions),
+        ),
         tuple(condition.words for condition in scoped.plan.conditions),
     )
     whole = replace(query, returns=plan.everything().returns)

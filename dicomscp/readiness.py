@@ -17,7 +17,8 @@ from django.db.models import prefetch_related_objects
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from dicomscp import asked, find, plan, recent, scope, stations
+from dicomscp import access, asked, find, plan, recent, scope, stations
+from dicomscp.access import Call, Reason
 from dicomscp.explain import explanation, keys, words
 from dicomscp.explain.keys import DATE, STEP, KeyVerdict, Texts
 from dicomscp.explain.story import RuleKind, RuleVerdict
@@ -25,6 +26,7 @@ from dicomscp.matching import AnyItem, Between, Condition, Interval, Item, OneOf
 from dicomscp.models import Query
 from dicomscp.plan import QueryPlan, Return
 from dicomscp.scope import OF_A_PATIENT, Rules, Scoped
+from dicomscp.stations import Known
 from dicomscp.status import Refusal
 from worklist import clock
 from worklist.models import Station, StepStation
@@ -57,7 +59,7 @@ class Light:
     key: KeyVerdict | None = None
     rule: RuleVerdict | None = None
     is_past_limit: bool = False
-    is_turned_away: bool = False
+    turned_away: Reason | None = None
     is_refused: bool = False
 
     @property
@@ -79,8 +81,10 @@ class Light:
     @property
     def _reason(self) -> str:
         scanner = self.station.friendly_name
-        if self.is_turned_away:
+        if self.turned_away is Reason.SWITCHED_OFF:
             return _("it may not ask")
+        if self.turned_away is not None:
+            return self.turned_away.words
         if self.is_refused:
             return _("it asks in a way that makes no sense, and is refused")
         if self.key is not None:
@@ -115,6 +119,9 @@ def of(
     Or of these pairs alone. The number of statements depends neither on steps nor on stations.
     """
     lists = [_List.of(station, queries) for station, queries in _queries(at)]
+    if any(each.turned_away is Reason.ADDRESS for each in lists) and access.set_up_mode():
+        # Then it does not matter where they call from.
+        lists = [each.from_anywhere() for each in lists]
     conditions = [condition for each in lists for condition in each.conditions]
     items = find.items(steps, conditions=conditions, returns=(Return(STEP),))
     past = find.past_limits([(each.conditions, each.limit) for each in lists])
@@ -133,7 +140,9 @@ def _queries(at: Sequence[Station]) -> Iterator[tuple[Station, list[Query]]]:
     """Each station with its last queries, the last first, and with its parts."""
     prefetch_related_objects(list(at), "titles", "modality_aliases", "shown_statuses")
     keys_of = recent.column(at, "pk", _RECENT)
-    found = Query.objects.in_bulk([key for several in keys_of.values() for key in several])
+    # With the certificate that was shown.
+    every = Query.objects.select_related("association")
+    found = every.in_bulk([key for several in keys_of.values() for key in several])
     for station in at:
         mine = [found[key] for key in keys_of.get(station.pk, ()) if key in found]
         yield station, sorted(mine, key=lambda query: (query.at, query.pk), reverse=True)
@@ -158,6 +167,8 @@ class _List:
     queries: tuple[Query, ...]
     scoped: Scoped
     texts: Texts
+    # Why it will not be answered, when it calls as it did last.
+    turned_away: Reason | None
     # It asked for its own day, and does so each day.
     is_daily: bool
     is_guess: bool
@@ -177,8 +188,22 @@ class _List:
             except Refusal:
                 is_refused = True
         scoped = scope.under(wanted, rules, now=clock.now())
-        is_guess = query is None
-        return cls(station, rules, tuple(queries), scoped, texts, is_daily, is_guess, is_refused)
+        return cls(
+            station,
+            rules,
+            tuple(queries),
+            scoped,
+            texts,
+            turned_away=_turned_away(station, rules, queries),
+            is_daily=is_daily,
+            is_guess=query is None,
+            is_refused=is_refused,
+        )
+
+    def from_anywhere(self) -> _List:
+        """The same, where addresses do not matter."""
+        is_out = self.turned_away is not Reason.ADDRESS
+        return replace(self, turned_away=self.turned_away if is_out else None)
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
@@ -193,8 +218,8 @@ class _List:
         step = item.step
         seen = next((query.at for query in self.queries if step in query.steps), None)
         told = Light(step, self.station, State.READY, seen, self.is_guess)
-        if not self.station.is_allowed and settings.DICOM_ACCESS != "any":
-            return replace(told, state=State.BLOCKED, is_turned_away=True)
+        if self.turned_away is not None:
+            return replace(told, state=State.BLOCKED, turned_away=self.turned_away)
         if self.is_refused:
             return replace(told, state=State.BLOCKED, is_refused=True)
         if all(condition.matches(item) for condition in self.conditions):
@@ -212,6 +237,28 @@ class _List:
         """Whether the key will be another one when the step's day has come."""
         is_later = verdict.near.days > 0 and DATE in verdict.attributes
         return self.is_daily and is_later
+
+
+def _turned_away(station: Station, rules: Rules, queries: Sequence[Query]) -> Reason | None:
+    """Why the station will not be answered when it calls as it did last, its last query first."""
+    if access.lets_anybody_in():
+        return None
+    last = queries[0] if queries else None
+    shown = last.association if last else None
+    certificates = tuple(station.certificates.split())
+    known = Known(station.pk, station.is_allowed, station.networks, rules, certificates)
+    call = Call(
+        station.ae_title,
+        last.address if last else "",
+        certificate=shown.certificate if shown else "",
+    )
+    reason = access.keeps_out(call, known)
+    if reason is Reason.SWITCHED_OFF:
+        return reason
+    if last is None or (reason is Reason.CERTIFICATE and shown is None):
+        # From where it calls, or what it shows, is not known.
+        return None
+    return reason
 
 
 def _is_to_come(verdict: RuleVerdict) -> bool:

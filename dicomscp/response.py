@@ -62,7 +62,7 @@ def alphabetic(item: Item) -> Item:
     A name that has no alphabetic group stays as it is: without a name, nobody is recognised.
     """
     held = {
-        attribute: tuple(_first_group(str(name)) for name in several)
+        attribute: tuple(first_group(str(name)) for name in several)
         if attribute.vr == "PN"
         else several
         for attribute, several in item.values.items()
@@ -73,7 +73,8 @@ def alphabetic(item: Item) -> Item:
     return Item(held, items, item.step)
 
 
-def _first_group(name: str) -> str:
+def first_group(name: str) -> str:
+    """The alphabetic group of a name, or all of one that has none."""
     return name.partition("=")[0] or name
 
 
@@ -115,16 +116,16 @@ def _dataset(
             if attribute is not _STEP:
                 # Of an item that holds nothing of what was asked for there is none (C.5).
                 inner = [one for one in inner if len(one)]
-            if inner or _is_due(returned):
+            if inner or is_due(returned):
                 dataset.add(DataElement(attribute.tag, "SQ", DicomSequence(inner)))
             continue
         held = item.values[attribute]
-        if held or _is_due(returned):
+        if held or is_due(returned):
             dataset[attribute.tag] = _element(attribute, held, terms, implicit_vr)
     return dataset
 
 
-def _is_due(returned: Return) -> bool:
+def is_due(returned: Return) -> bool:
     """Whether the attribute stands in the answer even when its value is unknown."""
     return returned.asked or returned.attribute.returned in ("1", "2")
 
@@ -133,6 +134,14 @@ def _element(
     attribute: Attribute, held: tuple[Value, ...], terms: CharacterSet, implicit_vr: bool
 ) -> RawDataElement:
     """The element in its bytes: text is encoded by our rules, not by pydicom's."""
+    encoded = written(attribute, held, terms)
+    return RawDataElement(
+        Tag(attribute.tag), attribute.vr, len(encoded), encoded, 0, implicit_vr, True
+    )
+
+
+def written(attribute: Attribute, held: Sequence[Value], terms: CharacterSet) -> bytes:
+    """The bytes of an attribute's values, padded to an even length."""
     vr = attribute.vr
     if vr == "US":
         encoded = b"".join(int(str(value)).to_bytes(2, "little") for value in held)
@@ -142,4 +151,4 @@ def _element(
         encoded = b"\\".join(values.spell(value).encode("ascii") for value in held)
     if len(encoded) % 2:
         encoded += b"\0" if vr == "UI" else b" "
-    return RawDataElement(Tag(attribute.tag), vr, len(encoded), encoded, 0, implicit_vr, True)
+    return encoded

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from dicomscp.matching import AnyItem, Condition, Either, Interval, Like, OneOf, Unknown
+from dicomscp.matching import AnyItem, Condition, Either, Interval, Like, OneOf, Unknown, is_like
 from dicomscp.plan import QueryPlan
 from worklist import attributes
 from worklist.attributes import Attribute
@@ -30,6 +30,15 @@ OF_A_PATIENT = tuple(
     for keyword in ("PatientName", "PatientID", "AccessionNumber", "RequestedProcedureID")
 )
 
+# Keys that a console may send wrongly without end, and that can be ignored for it. Never those that
+# mean one patient, order or study: who asks for one is not answered with others. Without the day a
+# time says nothing: it goes with it.
+IGNORABLE = {
+    each.keyword: each
+    for each in (*attributes.TABLE, *_STEP.items)
+    if each not in (*OF_A_PATIENT, _STEP, _TIME) and each.keyword != "StudyInstanceUID"
+}
+
 # PS3.3 C.4.10. STARTED stays in sight: a console that crashed needs the entry again.
 OPEN_STATUSES = ("SCHEDULED", "ARRIVED", "READY", "STARTED")
 
@@ -41,7 +50,8 @@ class Rules:
     """What is set of a station; as it is by default, of a caller that is none.
 
     `titles` are its further AE titles; `aliases` pairs of a modality that is asked for and one that
-    counts as it. Hours are counted from now; None is no bound on that side.
+    counts as it. Hours are counted from the minute that it is; None is no bound on
+    that side.
     """
 
     ae_title: str = ""
@@ -57,6 +67,8 @@ class Rules:
     match_limit: int | None = None
     character_set: CharacterSet | None = None
     alphabetic_only: bool = False
+    # Keywords of IGNORABLE: what is asked for there is no condition.
+    ignored: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,6 +84,7 @@ NO_RULES = Rules()
 
 def under(plan: QueryPlan, rules: Rules, *, now: dt.datetime) -> Scoped:
     """The plan under a station's rules; `now` is the site's wall clock."""
+    plan = _without_ignored(plan, rules)
     widened = _widened(plan, rules)
     inner = tuple(_conditions(plan, rules, now))
     return Scoped(widened, tuple(AnyItem(_STEP, (condition,)) for condition in inner))
@@ -94,14 +107,22 @@ def _conditions(plan: QueryPlan, rules: Rules, now: dt.datetime) -> Iterator[Con
         yield window
 
 
-def _window(rules: Rules, now: dt.datetime) -> Interval | None:
+def moment(rules: Rules, now: dt.datetime) -> dt.datetime | None:
+    """What of the time the rules depend on: the minute, where they have hours, else nothing."""
     if rules.hours_before is None and rules.hours_after is None:
+        return None
+    return now.replace(second=0, microsecond=0)
+
+
+def _window(rules: Rules, now: dt.datetime) -> Interval | None:
+    minute = moment(rules, now)
+    if minute is None:
         return None
     low = high = None
     if rules.hours_before is not None:
-        low = now - dt.timedelta(hours=rules.hours_before)
+        low = minute - dt.timedelta(hours=rules.hours_before)
     if rules.hours_after is not None:
-        high = now + dt.timedelta(hours=rules.hours_after)
+        high = minute + dt.timedelta(hours=rules.hours_after)
     return Interval(_DATE, _TIME, low, high)
 
 
@@ -115,6 +136,29 @@ def _of_step(plan: QueryPlan) -> Iterator[Attribute | None]:
         if isinstance(condition, AnyItem) and condition.attribute is _STEP:
             for inner in condition.conditions:
                 yield getattr(inner, "attribute", None)
+
+
+def ignored(rules: Rules) -> frozenset[Attribute]:
+    """The attributes on which a station's keys set no condition."""
+    found = {IGNORABLE[keyword] for keyword in rules.ignored if keyword in IGNORABLE}
+    return frozenset(found | {_TIME} if _DATE in found else found)
+
+
+def _without_ignored(plan: QueryPlan, rules: Rules) -> QueryPlan:
+    """The plan without the conditions of keys that are ignored: what they return stays."""
+    without = ignored(rules)
+    if not without:
+        return plan
+    return replace(plan, conditions=tuple(_kept(plan.conditions, without)))
+
+
+def _kept(conditions: Sequence[Condition], without: frozenset[Attribute]) -> Iterator[Condition]:
+    for condition in conditions:
+        if isinstance(condition, AnyItem) and condition.attribute is _STEP:
+            if inner := tuple(_kept(condition.conditions, without)):
+                yield AnyItem(_STEP, inner)
+        elif not without & set(condition.attributes):
+            yield condition
 
 
 # --- what counts as another -----------------------------------------------------------------------
@@ -144,12 +188,19 @@ def _wide_leaf(condition: Condition, rules: Rules) -> Condition:
         if held:
             because = f"{' or '.join(held)} counts as {' or '.join(map(str, asked))} here"
             return Either((condition, OneOf(_MODALITY, held)), because)
-    if condition.attribute is _TITLE and rules.ae_title not in asked:
-        named = [title for title in rules.titles if title in asked]
+    if condition.attribute is _TITLE and not _is_named(rules.ae_title, condition):
+        named = [title for title in rules.titles if _is_named(title, condition)]
         if named:
             because = f"{' or '.join(named)} is another AE title of {rules.ae_title}"
             return Either((condition, OneOf(_TITLE, (rules.ae_title,))), because)
     return condition
+
+
+def _is_named(title: str, condition: OneOf | Like) -> bool:
+    """Whether a key asks for this AE title, by itself or with wildcards."""
+    if isinstance(condition, OneOf):
+        return title in condition.wanted
+    return any(is_like(title, pattern) for pattern in condition.patterns)
 
 
 def _held(rules: Rules, asked: Sequence[Value]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
@@ -24,6 +25,10 @@ from dicomscp.wire.tls import HandshakeError
 
 CONNECT_WITHIN = 10.0  # seconds; also for the answer to an association request
 ANSWER_WITHIN = 60.0  # seconds, for each response
+
+
+# PS3.8 Table 9-21: calling AE title not recognised.
+_UNKNOWN_CALLER = (1, 3)
 
 
 class CallError(Exception):
@@ -108,9 +113,15 @@ def _why_not(assoc: Association, peer: str, calling: str, connections: Sequence[
     if not connections:
         return f"{peer} cannot be reached: no connection."
     if assoc.is_rejected:
-        answer = assoc.acceptor.primitive
+        answer: Any = assoc.acceptor.primitive
         reason = getattr(answer, "reason_str", "no reason given")
-        return f"{peer} rejected the association of {calling}: {reason}."
+        told = f"{peer} rejected the association of {calling}: {reason}."
+        if (answer.result_source, answer.diagnostic) == _UNKNOWN_CALLER:
+            told += (
+                " It answers the AE titles alone that are set up there: call by one of them "
+                f"(--calling CT1), or have {calling} set up."
+            )
+        return told
     if assoc.acceptor.primitive is not None:
         return f"{peer} does not offer this service."
     return f"{peer} was reached, but did not answer as a DICOM application."

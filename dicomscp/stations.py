@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from typing import Any
 
-from django.db.models import Case, IntegerField, Q, QuerySet, Value, When
+from django.db import models
+from django.db.models import Case, IntegerField, OuterRef, Q, Value, When
 
+from dicomscp.layout import entries
 from dicomscp.scope import NO_RULES, OPEN_STATUSES, Rules
+from dicomscp.statement import AsJson, Statement
 from worklist import character_set as sets
 from worklist.character_set import CharacterSet
-from worklist.models import Station, StationTitle
+from worklist.models import ModalityAlias, ShownStatus, Station, StationTitle
 
 # Columns that the rules call by the same name.
 _SAME = (
@@ -25,13 +29,15 @@ _SAME = (
     "match_limit",
     "alphabetic_only",
 )
-_OTHER = ("pk", "name", "is_allowed", "networks", "certificates", "character_set")
-_PARTS = (
-    "titles__ae_title",
-    "modality_aliases__asked",
-    "modality_aliases__held",
-    "shown_statuses__status",
-)
+_OTHER = ("pk", "is_allowed", "networks", "certificates", "character_set", "ignored_keys")
+# Rows of their own, and what of each.
+_PARTS: dict[str, tuple[type[models.Model], list[str]]] = {
+    "titles": (StationTitle, ["ae_title"]),
+    "aliases": (ModalityAlias, ["asked", "held"]),
+    "statuses": (ShownStatus, ["status"]),
+}
+# Stands for the AE title that is asked about, in the statement that is written once.
+_ASKED = "the AE title"
 
 
 @dataclass(frozen=True)
@@ -48,18 +54,23 @@ class Known:
 
 def known(ae_title: str) -> Known | None:
     """The station that calls under this AE title, its first one or a further one."""
-    further = StationTitle.objects.filter(ae_title=ae_title).values("station")
-    # Should a title be in both tables, it is the station's whose first title it is.
-    rank = Case(When(ae_title=ae_title, then=Value(0)), default=1, output_field=IntegerField())
-    stations = Station.objects.filter(Q(ae_title=ae_title) | Q(pk__in=further))
-    return _read(stations.annotate(rank=rank).order_by("rank", "pk"))
+    rows = _by_title().rows({_ASKED: ae_title})
+    return _known(rows[0]) if rows else None
 
 
 def of(station: Station) -> Known:
     """What is stored of this station."""
-    found = _read(Station.objects.filter(pk=station.pk).order_by("pk"))
-    assert found is not None
-    return found
+    (row,) = _statement(Station.objects.filter(pk=station.pk).order_by("pk")).rows()
+    return _known(row)
+
+
+@cache
+def _by_title() -> Statement:
+    further = StationTitle.objects.filter(ae_title=_ASKED).values("station")
+    # Should a title be in both tables, it is the station's whose first title it is.
+    rank = Case(When(ae_title=_ASKED, then=Value(0)), default=1, output_field=IntegerField())
+    stations = Station.objects.filter(Q(ae_title=_ASKED) | Q(pk__in=further))
+    return _statement(stations.annotate(rank=rank).order_by("rank", "pk")[:1])
 
 
 def rules(ae_title: str) -> Rules:
@@ -81,6 +92,7 @@ def rules_of(
         aliases=tuple(sorted(aliases)),
         statuses=tuple(sorted(statuses)) or OPEN_STATUSES,
         character_set=terms(station.character_set),
+        ignored=tuple(station.ignored_keys.split()),
         **{name: getattr(station, name) for name in _SAME},
     )
 
@@ -90,21 +102,36 @@ def terms(stored: str) -> CharacterSet | None:
     return sets.read(stored.encode("ascii")) if stored else None
 
 
-def _read(stations: QuerySet[Station]) -> Known | None:
-    """The first of these. Its parts are joined: a row for each way to put one of each together."""
-    rows: list[dict[str, Any]] = list(stations.values(*_SAME, *_OTHER, *_PARTS))
-    mine = [row for row in rows if row["pk"] == rows[0]["pk"]]
-    if not mine:
-        return None
-    first = mine[0]
-    titles, asked, held, statuses = ([row[part] for row in mine] for part in _PARTS)
-    aliases = {pair for pair in zip(asked, held, strict=True) if pair[0]}
+def _statement(stations: models.QuerySet[Station]) -> Statement:
+    """These stations, each with its parts in one row."""
+    parts = {
+        f"parts_{name}": AsJson(
+            model._default_manager.filter(station=OuterRef("pk")).order_by(*columns), columns
+        )
+        for name, (model, columns) in _PARTS.items()
+    }
+    rows = stations.annotate(**parts).values_list(*_SAME, *_OTHER, *parts)
+    return Statement(rows, is_steady=True)
+
+
+@lru_cache(maxsize=1024)
+def _known(row: tuple[Any, ...]) -> Known:
+    """A row as the rules it holds; the same object for the same row."""
+    same = dict(zip(_SAME, row, strict=False))
+    other = dict(zip(_OTHER, row[len(_SAME) :], strict=False))
+    titles, aliases, statuses = (entries(part) for part in row[-len(_PARTS) :])
     rules = Rules(
-        titles=tuple(sorted({title for title in titles if title})),
-        aliases=tuple(sorted(aliases)),
-        statuses=tuple(sorted({status for status in statuses if status})) or OPEN_STATUSES,
-        character_set=terms(first["character_set"]),
-        **{name: first[name] for name in _SAME},
+        titles=tuple(sorted(title for (title,) in titles)),
+        aliases=tuple(sorted((asked, held) for asked, held in aliases)),
+        statuses=tuple(sorted(status for (status,) in statuses)) or OPEN_STATUSES,
+        character_set=terms(other["character_set"]),
+        ignored=tuple(other["ignored_keys"].split()),
+        **same,
     )
-    certificates = tuple(first["certificates"].split())
-    return Known(first["pk"], first["is_allowed"], first["networks"], rules, certificates)
+    return Known(
+        pk=other["pk"],
+        is_allowed=other["is_allowed"],
+        networks=other["networks"],
+        rules=rules,
+        certificates=tuple(other["certificates"].split()),
+    )

@@ -75,7 +75,7 @@ def look_up(
 
     `key_of` answers the key under which the run knows a patient. With `lock` the rows are read as
     they stand and are ours until the transaction ends. Stations come first, then patients, as when
-    booking; then steps, procedures and requests, as when amending; each in the order of their keys.
+    booking; then requests, procedures and steps, as when amending; each in the order of their keys.
     So nobody waits for us who has what we wait for.
     """
     rows = Rows()
@@ -97,32 +97,28 @@ def look_up(
             rows.objects[Patient][key] = patient
         else:
             rows.survivors[patient.patient_id, patient.issuer] = key
-    steps = list(
-        _held(
-            ScheduledProcedureStep.objects.filter(requested_procedure__study_instance_uid__in=uids),
-            lock=lock,
-        )
-    )
-    procedures = list(
-        _held(
-            RequestedProcedure.objects.filter(study_instance_uid__in=uids).select_related(
-                "code", "reason_code"
-            ),
-            lock=lock,
-        )
-    )
+    studies = RequestedProcedure.objects.filter(study_instance_uid__in=uids)
     accessions = {
         place.said[ImagingServiceRequest].get("accession_number", "") for place in places
     } - {""}
     for request in _held(
         ImagingServiceRequest.objects.filter(
-            models.Q(pk__in={procedure.request_id for procedure in procedures})
+            models.Q(pk__in=set(studies.values_list("request", flat=True)))
             | models.Q(accession_number__in=accessions, patient__in=patients)
         ).select_related("institution_code"),
         lock=lock,
     ):
         request.patient = patients[request.patient_id]
         rows.requests[request.pk] = request
+    procedures = list(
+        _held(
+            studies.filter(request__in=rows.requests).select_related("code", "reason_code"),
+            lock=lock,
+        )
+    )
+    steps = list(
+        _held(ScheduledProcedureStep.objects.filter(requested_procedure__in=procedures), lock=lock)
+    )
     for procedure in procedures:
         procedure.request = rows.requests[procedure.request_id]
         rows.objects[RequestedProcedure][procedure.study_instance_uid] = procedure

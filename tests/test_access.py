@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
+import socket
+import struct
 import subprocess
 from collections.abc import Iterator
+from functools import partial
+from io import StringIO
 from typing import Any
 
 import pytest
 from django.core.checks import run_checks
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
 from pydicom.dataset import Dataset
@@ -16,8 +21,9 @@ from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.sop_class import ModalityWorklistInformationFind, Verification
 
-from dicomscp import access
+from dicomscp import access, callers
 from dicomscp.access import Call, Reason
+from dicomscp.models import Association as Row
 from dicomscp.models import SetUpMode
 from dicomscp.server import WorklistScp
 from dicomscp.wire import client
@@ -246,6 +252,72 @@ def test_an_outage_does_not_look_like_a_stranger_and_opens_no_door(scp: Worklist
     assert [status.Status for status in ask(stranger)] == [0x0124]
     friend.release()
     stranger.release()
+
+
+def request_in_bytes(port: int, calling: bytes, *, version: bytes = b"RAW") -> bytes:
+    """The kind of PDU that answers an A-ASSOCIATE-RQ with these very bytes."""
+
+    def item(kind: int, content: bytes) -> bytes:
+        return struct.pack(">BxH", kind, len(content)) + content
+
+    items = item(0x10, b"1.2.840.10008.3.1.1.1")
+    syntaxes = item(0x30, WORKLIST.encode()) + item(0x40, b"1.2.840.10008.1.2")
+    items += item(0x20, b"\1\0\0\0" + syntaxes)
+    about = item(0x51, struct.pack(">L", 16384)) + item(0x52, b"1.2.3")
+    items += item(0x50, about + item(0x55, version))
+    fixed = struct.pack(">HH", 1, 0) + b"WORKLIST".ljust(16) + calling.ljust(16) + bytes(32)
+    with socket.create_connection((HERE, port), timeout=30) as line:
+        line.sendall(struct.pack(">BxL", 1, len(fixed + items)) + fixed + items)
+        return line.recv(1)
+
+
+ACCEPTED, REJECTED = b"\2", b"\3"
+
+
+@pytest.mark.parametrize("calling", [b"CT1\0", b"CT1\0\0\0\xfe\0junk", b" CT1", b"CT1\n"])
+def test_titles_are_padded_in_every_way(scp: WorklistScp, calling: bytes) -> None:
+    ct1()
+    assert request_in_bytes(scp.port, calling) == ACCEPTED
+    scp.stop()
+    assert Row.objects.get().calling == "CT1"
+
+
+@pytest.mark.parametrize(
+    ("calling", "told"),
+    [
+        (b"\xe9CT1", "\\xe9CT1"),
+        (b"C\\T1", "C\\\\T1"),
+        (b"C\tT1", "C\\tT1"),
+        ("ŁCT1".encode(), "\\xc5\\x81CT1"),
+        (b"", ""),
+    ],
+)
+def test_a_title_that_cannot_be_is_rejected_and_shown(
+    scp: WorklistScp, calling: bytes, told: str
+) -> None:
+    ct1()
+    station("?CT1")
+    assert request_in_bytes(scp.port, calling) == REJECTED
+    scp.stop()
+    (caller,) = callers.to_look_at()
+    assert (caller.calling, caller.reason, caller.can_be_set_up) == (told, "stranger", False)
+
+
+@pytest.mark.parametrize("version", [b"MODEL 7\0", b"\xe9", b"x" * 40, b"A\\B", b""])
+def test_the_name_of_its_software_keeps_no_scanner_out(scp: WorklistScp, version: bytes) -> None:
+    ct1()
+    assert request_in_bytes(scp.port, b"CT1", version=version) == ACCEPTED
+
+
+def test_our_own_client_says_what_to_do(scp: WorklistScp) -> None:
+    step(stations=[], PatientID="P1")
+    ct1()
+    ask_as = partial(call_command, "find", "--port", str(scp.port), "--date", "all")
+    with pytest.raises(CommandError, match=r"not recognised\. It answers .* \(--calling CT1\)"):
+        ask_as()
+    out = StringIO()
+    ask_as("--calling", "CT1", stdout=out)
+    assert "P1" in out.getvalue()
 
 
 @tools.needs("dcmtk")

@@ -17,7 +17,6 @@ from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom import AE
 from pynetdicom.sop_class import ModalityWorklistInformationFind, Verification
 
-from dicomscp.journal import JOURNAL
 from dicomscp.models import Association, Query
 from dicomscp.server import WorklistScp
 from dicomscp.wire import client as wire
@@ -255,7 +254,7 @@ def test_an_ae_title_of_another_scanner_is_not_taken(admin: Client) -> None:
     station()
     call = called("CT1", "10.1.2.31")
     assert "CT Ground Floor already has this AE title." in take(admin, made, call, "title")
-    assert "Another scanner has this AE title: CT1." in take(admin, made, call, "further")
+    assert "CT1: CT Ground Floor already has this AE title." in take(admin, made, call, "further")
     made.refresh_from_db()
     assert made.ae_title == "CT_01"
 
@@ -388,7 +387,7 @@ def test_a_real_caller_is_heard_taken_over_and_then_answered(
     made = Station.objects.get()
     echo(scp.port, "CT-01")
     assert refused(scp.port, "CT-01")
-    assert JOURNAL.flush()
+    network.over(scp)
     page = text(admin.get(listening))
     assert page.count("<article") == 2
     assert "The connection works." not in page  # it is not the one that is set up
@@ -397,7 +396,7 @@ def test_a_real_caller_is_heard_taken_over_and_then_answered(
     take(admin, made, call, "title")
     with network.association(scp.port, ImplicitVRLittleEndian, ae_title="CT-01") as assoc:
         assert len(network.ask(assoc, query()).pendings) == 1
-    assert JOURNAL.flush()
+    network.over(scp)
     page = text(admin.get(listening))
     assert "Let in: it is set up" in page
     assert "1 exam sent" in page

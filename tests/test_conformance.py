@@ -10,6 +10,8 @@ from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_
 from dicomscp import conformance, server
 from dicomscp.status import MEANINGS
 from worklist.attributes import TABLE, Attribute, walk
+from worklist.audit import codes
+from worklist.audit.codes import Code
 
 PLANTED = Attribute("PatientAge", "O", "3", "patient__age", "Patient")
 
@@ -68,6 +70,19 @@ def test_the_network_is_declared_as_it_is() -> None:
         *(f" {syntax.name} {syntax} |" for syntax in server.TRANSFER_SYNTAXES),
     ):
         assert declared in statement
+
+
+def test_every_event_of_the_audit_trail_is_declared() -> None:
+    statement = conformance.statement()
+    every = [code for code in vars(codes).values() if isinstance(code, Code)]
+    # CID 400, and CID 401 and 403: the events and their kinds.
+    for code in every:
+        if "110100" <= code.value <= "110114":
+            assert f"| {code.meaning} | {code.value} |" in statement
+        if "110120" <= code.value <= "110139":
+            assert f"{code.meaning} {code.value}" in statement
+    assert "PS3.15 A.5" in statement
+    assert "SYSLOG-TLS" in statement
 
 
 def test_nothing_is_both_held_and_left_out() -> None:

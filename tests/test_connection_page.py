@@ -31,7 +31,7 @@ def admin() -> Client:
     trail.save(user, by=actor)
     user.groups.add(Group.objects.get(name="Administrator"))
     client = Client()
-    client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(user)
     return client
 
 

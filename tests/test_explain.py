@@ -11,7 +11,7 @@ from django.utils import timezone
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from dicomscp import find
+from dicomscp import find, scope
 from dicomscp.asked import plan_of
 from dicomscp.explain import explanation, nearness
 from dicomscp.explain.nearness import Near
@@ -75,6 +75,7 @@ def rules(draw: st.DrawFn) -> Rules:
         keys_override_window=draw(st.booleans()),
         match_limit=draw(st.sampled_from((None, None, 1, 3))),
         character_set=draw(st.sampled_from((None, ("ISO_IR 100",)))),
+        ignored=draw(st.lists(st.sampled_from(sorted(scope.IGNORABLE)), max_size=4).map(tuple)),
     )
 
 

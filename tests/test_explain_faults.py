@@ -18,12 +18,11 @@ from pynetdicom.sop_class import CTImageStorage
 
 from dicomscp import heartbeat
 from dicomscp.explain import explanation, short, words
-from dicomscp.explain.story import Cause, Mark
+from dicomscp.explain.story import Cause, Explanation, Mark
 from dicomscp.heartbeat import Heart
-from dicomscp.journal import JOURNAL
 from dicomscp.server import WorklistScp
 from dicomscp.wire import client
-from tests import tools
+from tests import network, tools
 from tests.cast import DAY, actor, step
 from tests.test_heartbeat import until
 from worklist import catalogue, clock, scheduling
@@ -49,10 +48,7 @@ class Scanner:
 
     def over(self) -> None:
         """What was said stands in the journal."""
-        (server,) = self.scp._servers
-        for association in server.active_associations:
-            association.join(10)
-        assert JOURNAL.flush()
+        network.over(self.scp)
 
     def ask(self, *keys: str, calling: str = "CT_1", called: str = "WORKLIST") -> str:
         program = tools.findscu()
@@ -127,6 +123,10 @@ def told_first(shown: ScheduledProcedureStep, cause: Cause, *said: str, well: bo
     assert german.context["short"] != page.context["short"]
     assert f'data-cause="{cause}"' in german.content.decode()
     assert f'data-cause="{cause}"' in page.content.decode()
+
+
+def explained(shown: ScheduledProcedureStep) -> Explanation:
+    return explanation.of_station(shown, Station.objects.get(ae_title="CT_1"))
 
 
 def as_technologist() -> Client:
@@ -305,6 +305,22 @@ def test_a_key_that_means_nothing(scanner: Scanner) -> None:
     shown = booked()
     scanner.ask(f"{DATE}=20241301", "PatientName")
     told_first(shown, Cause.MALFORMED, "SPS Start Date: not a date or date range")
+
+
+def test_a_key_that_nobody_can_switch_off_is_ignored(scanner: Scanner) -> None:
+    shown = booked()
+    wrong = f"{IN_STEP}ScheduledPerformingPhysicianName=Nobody"
+    assert "Pending" not in scanner.ask(*TODAY, wrong)
+    told_first(shown, Cause.KEY, "Scheduled Performing Physician's Name Nobody")
+    ct(ignored_keys="ScheduledPerformingPhysicianName")
+    told_first(shown, Cause.NOT_SINCE, "it would get this", well=True)
+    assert "Find Response: 1 (Pending)" in scanner.ask(*TODAY, wrong)
+    told_first(shown, Cause.DELIVERED, well=True)
+    (step_4,) = [each for each in words.sections(explained(shown)) if each.number == 4]
+    ignored = "Scheduled Performing Physician's Name: Nobody, ignored by this scanner's rules"
+    assert (Mark.NONE, ignored) in [(line.mark, line.text) for line in step_4.lines]
+    page = as_technologist().get(f"/explain/?step={shown.pk}&station={Station.objects.get().pk}")
+    assert "ignored by this scanner" in page.content.decode()
 
 
 def test_in_disguise_with_everybody_let_in(scanner: Scanner, settings: Any) -> None:

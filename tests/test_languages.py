@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from django.utils import translation
 
 from tests.literals import in_python, in_template
 from tests.tools import needs
@@ -221,3 +222,24 @@ def messages(compiled: Path) -> dict[str, str]:
         key if isinstance(key, str) else f"{key[0]} [{key[1]}]": value
         for key, value in found.items()
     }
+
+
+@pytest.mark.parametrize(
+    ("context", "english", "german"),
+    [
+        ("leave the form", "Cancel", "Abbrechen"),
+        ("", "Cancel", "Stornieren"),
+        ("for the exam", "Reason", "Fragestellung"),
+        ("", "Reason", "Grund"),
+        ("of the patient", "History", "Vorgeschichte"),
+        ("", "History", "Verlauf"),
+        ("sex", "Other", "Divers"),
+        ("reason", "Other", "Anderer Grund"),
+    ],
+)
+def test_words_of_two_meanings_are_two_words_in_german(
+    context: str, english: str, german: str
+) -> None:
+    with translation.override("de"):
+        said = translation.pgettext(context, english) if context else translation.gettext(english)
+    assert said == german

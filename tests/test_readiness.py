@@ -16,9 +16,9 @@ from django.utils import timezone
 from hypothesis import HealthCheck, Phase, given, settings
 from pydicom.uid import ImplicitVRLittleEndian
 
-from dicomscp import readiness
-from dicomscp.journal import JOURNAL
-from dicomscp.models import Query
+from dicomscp import access, readiness, scope
+from dicomscp.explain import explanation
+from dicomscp.models import Association, Query
 from dicomscp.readiness import Light, State
 from dicomscp.server import WorklistScp
 from tests import network
@@ -59,6 +59,9 @@ def set_up(station: Station, chance: random.Random) -> None:
     station.calling_title_counts = chance.random() < 0.3
     station.hours_before = chance.choice([None, None, None, 24])
     station.match_limit = chance.choice([None, None, 1, 3])
+    station.ignored_keys = " ".join(
+        chance.sample(sorted(scope.IGNORABLE), chance.choice([0, 0, 9]))
+    )
     catalogue.save_station(
         station,
         titles=[f"{station.ae_title}-2"],
@@ -69,15 +72,15 @@ def set_up(station: Station, chance: random.Random) -> None:
     )
 
 
-def sent(port: int, station: Station, asked: Asked) -> set[int]:
+def sent(scp: WorklistScp, station: Station, asked: Asked) -> set[int]:
     """The steps that this scanner is really sent."""
-    with network.association(port, ImplicitVRLittleEndian, ae_title=station.ae_title) as assoc:
+    with network.association(scp.port, ImplicitVRLittleEndian, ae_title=station.ae_title) as assoc:
         network.ask(assoc, asked)
-    assert JOURNAL.flush()
+    network.over(scp)
     return set(Query.objects.filter(calling=station.ae_title).latest("at", "pk").steps)
 
 
-def test_the_light_agrees_with_a_real_c_find(scp: WorklistScp) -> None:
+def test_the_light_and_explain_agree_with_a_real_c_find(scp: WorklistScp) -> None:
     seen = dict.fromkeys(State, 0)
 
     @settings(
@@ -98,12 +101,21 @@ def test_the_light_agrees_with_a_real_c_find(scp: WorklistScp) -> None:
         stations = list(Station.objects.order_by("pk"))
         for station, asked in zip(stations, queries, strict=True):
             set_up(station, chance)
-            sent(scp.port, station, asked)
+            sent(scp, station, asked)
         steps = list(ScheduledProcedureStep.objects.values_list("pk", flat=True))
         lights = readiness.of(steps, stations)
         assert len(lights) == len(steps) * len(stations)
         for station, asked in zip(stations, queries, strict=True):
-            really = sent(scp.port, station, asked)
+            explained = {
+                each.pk
+                for each in ScheduledProcedureStep.objects.select_related(
+                    "requested_procedure__request__patient"
+                )
+                if explanation.of_station(each, station).would_match
+            }
+            really = sent(scp, station, asked)
+            # What explain says of each step, too, is what the SCP does by the network.
+            assert explained == really, asked
             for pk in steps:
                 light = lights[pk, station.pk]
                 seen[light.state] += 1
@@ -179,6 +191,28 @@ def test_a_scanner_that_may_not_ask(ct1: Station, settings: Any) -> None:
     ct1.is_allowed = False
     catalogue.save_station(ct1, seen=None, by=actor)
     assert light_of(shown).words == "Not on CT 1: it may not ask"
+
+
+def test_one_that_is_turned_away_where_it_calls_from(ct1: Station, settings: Any) -> None:
+    settings.DICOM_ACCESS = "known"
+    shown = step()
+    asked(address="10.1.2.31", steps=[shown.pk], sent=1)
+    ct1.networks = "10.9.9.9"
+    catalogue.save_station(ct1, seen=None, by=actor)
+    said = "Not on CT 1: it called from an address that is not the scanner's"
+    assert light_of(shown).words == said
+    access.let_anybody_in(by=actor)
+    assert light_of(shown).state is State.READY
+    access.end_set_up_mode(by=actor)
+    asked(address="10.9.9.9")
+    assert light_of(shown).state is State.READY
+    ct1.certificates = "ab" * 32
+    catalogue.save_station(ct1, seen=None, by=actor)
+    row = Association.objects.create(opened=timezone.now(), is_accepted=True, reason="known")
+    asked(address="10.9.9.9", association=row)
+    assert "certificate" in light_of(shown).words
+    settings.DICOM_ACCESS = "any"
+    assert light_of(shown).state is State.READY
 
 
 def test_one_that_was_sent_says_when(ct1: Station) -> None:

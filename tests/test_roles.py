@@ -3,9 +3,12 @@ from __future__ import annotations
 import datetime as dt
 
 import pytest
+from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import Group, Permission
 from django.core.management import call_command
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from tests.cast import actor
 from worklist import roles
@@ -44,6 +47,25 @@ def test_what_a_site_gave_to_a_role_stays_and_what_the_role_lost_comes_back() ->
     events = AuditEvent.objects.count()
     call_command("migrate", verbosity=0)
     assert AuditEvent.objects.count() == events
+
+
+@pytest.mark.parametrize("role", ["", *roles.ROLES])
+@pytest.mark.parametrize("state", [{}, {"is_superuser": True}, {"is_active": False}])
+def test_rights_are_those_that_django_reads_in_one_statement(
+    role: str, state: dict[str, bool]
+) -> None:
+    user = User(username="anna", **state)
+    own = list(Permission.objects.filter(codename__in=["merge_patients", "view_patient"]))
+    groups = list(Group.objects.filter(name=role))
+    trail.save(user, by=actor, lists={"groups": groups, "user_permissions": own})
+    expected = ModelBackend().get_all_permissions(User.objects.get())
+    read = User.objects.get()
+    with CaptureQueriesContext(connection) as statements:
+        assert read.get_all_permissions() == expected
+        assert read.has_perm("worklist.merge_patients") == bool(expected)
+        assert read.has_module_perms("worklist") == bool(expected)
+    assert len(statements) == read.is_active
+    assert read.get_all_permissions(obj=user) == set()
 
 
 def test_every_page_asks_who_is_there_first() -> None:

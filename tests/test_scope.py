@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -117,7 +118,50 @@ def test_a_further_title_in_a_key_is_the_station() -> None:
     assert shown(rules, asking(ScheduledStationAETitle="CT-01")) == "ct1 both"
     assert shown(rules, asking(ScheduledStationAETitle="CT-01\\MR1")) == "ct1 both mr"
     assert shown(rules, asking(ScheduledStationAETitle="CT-02")) == ""
+    assert shown(rules, asking(ScheduledStationAETitle="CT-*")) == "ct1 both"
+    assert shown(rules, asking(ScheduledStationAETitle="CT-*\\M*")) == "ct1 both mr"
+    assert shown(rules, asking(ScheduledStationAETitle="?R*")) == "mr"
     assert shown(NO_RULES, asking(ScheduledStationAETitle="CT-01")) == ""
+
+
+@pytest.mark.usefixtures("cast")
+def test_a_key_that_is_ignored_sets_no_condition() -> None:
+    query = asking(ScheduledPerformingPhysicianName="Nobody", Modality="MR", PatientID="P9")
+    assert shown(NO_RULES, query) == ""
+    whole = asking(ScheduledPerformingPhysicianName="Nobody", Modality="MR")
+    rules = Rules(**CT1, ignored=("ScheduledPerformingPhysicianName",))
+    assert shown(rules, whole) == "mr"
+    # Never what means one patient, order or study, whatever is stored.
+    rules = replace(rules, ignored=("ScheduledPerformingPhysicianName", "PatientID", "Nonsense"))
+    assert shown(rules, query) == ""
+    assert not {"PatientName", "AccessionNumber", "StudyInstanceUID"} & set(scope.IGNORABLE)
+    # What it asks for is returned all the same.
+    assert scope.under(whole, rules, now=NOW).plan.returns == whole.returns
+
+
+@pytest.mark.usefixtures("cast")
+def test_without_the_day_the_time_is_ignored_too() -> None:
+    every = shown(NO_RULES)
+    rules = Rules(ignored=("ScheduledProcedureStepStartDate",))
+    for time in ("2300", "2300-2359"):
+        for date in ("19990101", "19990101-19990102"):
+            query = asking(
+                ScheduledProcedureStepStartDate=date, ScheduledProcedureStepStartTime=time
+            )
+            assert shown(NO_RULES, query) == ""
+            assert shown(rules, query) == every
+
+
+def test_a_rule_holds_where_its_own_key_is_ignored() -> None:
+    rules = Rules(
+        **CT1,
+        calling_title_counts=True,
+        ignored=("ScheduledStationAETitle", "ScheduledProcedureStepStatus"),
+    )
+    query = asking(ScheduledStationAETitle="MR1", ScheduledProcedureStepStatus="COMPLETED")
+    words = " / ".join(each.words for each in scope.under(query, rules, now=NOW).conditions)
+    assert "Scheduled Station AE Title is CT1" in words
+    assert "Status is SCHEDULED or" in words
 
 
 def test_widening_and_rules_are_told_in_words() -> None:
@@ -254,7 +298,14 @@ def test_an_ae_title_belongs_to_one_station() -> None:
         other = mr1 if taken == "CT01" else ct1
         with pytest.raises(ValidationError) as refused:
             catalogue.save_station(other, titles=["NEW", taken], seen=None, by=actor)
-        assert taken in str(refused.value.message_dict["titles"])
+        owner = (mr1 if taken == "MR1" else ct1).friendly_name
+        told = f"{taken}: {owner} already has this AE title."
+        assert refused.value.message_dict["titles"] == [told]
+    for wrong in ("X" * 17, "CT\\1"):
+        with pytest.raises(ValidationError) as refused:
+            catalogue.save_station(ct1, titles=["NEW", wrong], seen=None, by=actor)
+        (said,) = refused.value.message_dict["titles"]
+        assert said.startswith(f"{wrong}: ")
     with pytest.raises(ValidationError) as refused:
         catalogue.save_station(Station(ae_title="CT01"), seen=None, by=actor)
     assert "ae_title" in refused.value.message_dict
@@ -269,6 +320,8 @@ def test_an_ae_title_belongs_to_one_station() -> None:
     ("text", "stored"),
     [
         ("10.1.2.0/24,10.1.2.31", "10.1.2.0/24, 10.1.2.31"),
+        # As a socket of IPv6 shows what came by IPv4: it is the same machine.
+        ("::ffff:10.1.2.3, ::ffff:10.1.2.0/120", "10.1.2.3, 10.1.2.0/24"),
         (" 10.1.2.31/32 ; fd00::/8 ", "10.1.2.31, fd00::/8"),
         ("", ""),
     ],

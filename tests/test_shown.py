@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Group
 from django.test import Client
+from django.utils import timezone
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
@@ -19,7 +20,6 @@ from pynetdicom.dsutils import encode
 from dicomscp import access, asked, callers, doubts, preview, scope, stations
 from dicomscp.access import Reason
 from dicomscp.doubts import Kind
-from dicomscp.journal import JOURNAL
 from dicomscp.models import Association, Query
 from dicomscp.scope import Rules
 from dicomscp.server import WorklistScp
@@ -72,6 +72,7 @@ def test_the_choices_are_saved_and_signed(admin: Client) -> None:
         "hours_before": "2",
         "match_limit": "200",
         "alphabetic_only": "on",
+        "ignored_keys": ["ReferringPhysicianName", "Modality"],
         "version": "1",
     }
     response = admin.post(f"/setup/scanners/{ct1.pk}/list/", sent)
@@ -85,6 +86,7 @@ def test_the_choices_are_saved_and_signed(admin: Client) -> None:
         hours_before=2,
         match_limit=200,
         alphabetic_only=True,
+        ignored=("Modality", "ReferringPhysicianName"),
     )
     event = AuditEvent.objects.get(model="worklist.station", action="change")
     assert event.after["modality_aliases"] == ["CR=DX", "CT=PT"]
@@ -107,6 +109,7 @@ def test_the_usual_statuses_are_no_rule(admin: Client) -> None:
         ({"match_limit": "0"}, "greater than or equal to 1"),
         ({"match_limit": "30001"}, "less than or equal to 30000"),
         ({"hours_before": "-1"}, "greater than or equal to 0"),
+        ({"ignored_keys": ["PatientID"]}, "PatientID is not one of the available choices"),
         ({"sees": "MODALITY"}, "Say which modality the scanner is of."),
     ],
 )
@@ -144,6 +147,30 @@ def test_beside_the_choices_stands_what_it_gets_with_them(admin: Client) -> None
     assert "do not go together" in text(admin.post(now_, {**CHOICES, "shown_statuses": []}))
     looks = AuditEvent.objects.filter(action="view").order_by("pk")
     assert [len(look.after["exams"]) for look in looks] == [2, 1, 1]
+
+
+def test_an_ignored_key_counts_beside_the_choices_before_it_is_saved(admin: Client) -> None:
+    ct1 = station()
+    step(stations=["CT1"])
+    wrong = query({"ScheduledStationAETitle": "X"}, PatientSex="O")
+    Query.objects.create(
+        at=timezone.now(),
+        calling="CT1",
+        identifier=network.encode(wrong, is_explicit=False),
+        transfer_syntax=ImplicitVRLittleEndian,
+        keys=2,
+        sent=0,
+        status=0,
+        milliseconds=1,
+    )
+    path = f"/setup/scanners/{ct1.pk}/list/now/"
+    sent = {**CHOICES, "sees": "ALL", "of": "last", "version": "1"}
+    assert admin.post(path, sent).context["count"] == 0
+    # What it asked for is offered, too.
+    both = ["PatientSex", "ScheduledStationAETitle"]
+    answer = admin.post(path, {**sent, "ignored_keys": both})
+    assert answer.context["count"] == 1
+    assert "Patient&#x27;s Sex is ignored in what it asks for" in text(answer)
 
 
 def test_a_list_that_is_too_long_is_said_to_be_refused(admin: Client) -> None:
@@ -252,7 +279,7 @@ def test_a_scanner_is_saved_with_further_titles_and_addresses(admin: Client) -> 
     assert not Station.objects.get(pk=ct1.pk).is_allowed
     refused = admin.post(f"/setup/scanners/{mr1.pk}/", {**sent, "ae_title": "MR1"})
     assert refused.status_code == 422
-    assert "Another scanner has this AE title: CT-01, CT01." in text(refused)
+    assert "CT-01: CT Ground Floor already has this AE title." in text(refused)
     refused = admin.post(path, {**sent, "networks": "10.1.2", "version": "2"})
     assert "10.1.2.0/24, with a comma between several" in text(refused)
 
@@ -320,7 +347,7 @@ def test_the_preview_and_findscu_have_equal_data_sets(
     found = Findscu(scp.port, tmp_path).ask(*keys)
     assert found.final == "0000"
     assert found.answers
-    assert JOURNAL.flush()
+    network.over(scp)
     last = asked.last_of(ct1)
     assert last is not None
     seen = preview.of(asked.plan_of(last), stations.rules("CT1"), now=clock.now())
@@ -337,7 +364,7 @@ def test_the_page_shows_the_answer_to_the_last_query(scp: WorklistScp, admin: Cl
     ct1 = fill()
     with network.association(scp.port, ImplicitVRLittleEndian) as assoc:
         network.ask(assoc, query({"Modality": "MR"}, PatientName=""))
-    assert JOURNAL.flush()
+    network.over(scp)
     page = text(admin.get(f"/setup/scanners/{ct1.pk}/list/?of=last"))
     assert "ŁUKASZ, Jan" in page
     assert "MÜLLER" not in page

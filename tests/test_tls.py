@@ -31,10 +31,12 @@ from dicomscp.models import Association
 from dicomscp.server import WorklistScp
 from dicomscp.wire import client, tls
 from dicomscp.wire.tls import Clients, Fault, Files
-from tests import tools
+from tests import raw, tools
 from tests.cast import actor, station, step
 from tests.certificates import Authority, Identity, openssl
+from tests.raw import until
 from tests.test_acceptance import Start, first_line, refusal, runscp
+from tests.test_wire import steps
 from worklist import catalogue
 from worklist.audit.models import AuditEvent
 from worklist.models import Station
@@ -297,10 +299,9 @@ def test_nothing_is_resumed(scp: WorklistScp, pki: Pki, version: str) -> None:
 # --- peers that are silent ------------------------------------------------------------------------
 
 
-def test_silent_peers_keep_nobody_waiting(
-    scps: Scps, pki: Pki, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tls, "HANDSHAKE_TIMEOUT", 60.0)
+def test_silent_peers_keep_nobody_waiting(scps: Scps, pki: Pki, settings: Any) -> None:
+    settings.DICOM_HANDSHAKE_SECONDS = 60.0
+    settings.DICOM_MAX_CONNECTIONS_PER_ADDRESS = 200
     scp = scps.start()
     with contextlib.ExitStack() as silent:
         # More than may be associated at the same time; some have begun to speak.
@@ -312,8 +313,39 @@ def test_silent_peers_keep_nobody_waiting(
             assert is_answered(call(scp.port, None))
 
 
-def test_a_silent_peer_is_hung_up_on(scps: Scps, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tls, "HANDSHAKE_TIMEOUT", 0.3)
+def test_no_more_handshakes_than_allowed_at_the_same_time(
+    scps: Scps, pki: Pki, settings: Any
+) -> None:
+    settings.DICOM_MAX_HANDSHAKES = 3
+    scp = scps.start()
+    with contextlib.ExitStack() as silent:
+        for _ in range(3):
+            silent.enter_context(socket.create_connection((HERE, scp.tls_port)))
+        with socket.create_connection((HERE, scp.tls_port), timeout=10) as one_more:
+            assert one_more.recv(1) == b""
+        # The other port is as it was.
+        assert is_answered(call(scp.port, None))
+    until(lambda: is_answered(call(scp.tls_port, pki.files(pki.ct1))))
+
+
+def test_a_peer_that_does_not_read_is_left_by_tls_too(scps: Scps, pki: Pki, settings: Any) -> None:
+    settings.DICOM_SEND_SECONDS = 0.5
+    scp = scps.start()
+    steps(600, PatientComments="x" * 10000)
+    context = tls.client_context(pki.files(pki.ct1))
+    with raw.Peer(scp.tls_port, receives=4096) as peer:
+        peer.socket = context.wrap_socket(peer.socket, server_hostname=HERE)
+        peer.associate()
+        peer.send(raw.find(1, bytes.fromhex("1000004000000000")))
+        peer.read(1)
+        (association,) = scp._servers[1].active_associations
+        association.join(20)
+        assert not association.is_alive()
+    assert is_answered(call(scp.port, None))
+
+
+def test_a_silent_peer_is_hung_up_on(scps: Scps, settings: Any) -> None:
+    settings.DICOM_HANDSHAKE_SECONDS = 0.3
     scp = scps.start()
     with socket.create_connection((HERE, scp.tls_port), timeout=10) as peer:
         peer.sendall(tls.HELLO + b"\x03\x01\x10\x00\x01\x00\x0f\xf0")
@@ -602,11 +634,14 @@ def shown(port: int) -> str:
 # --- the process ----------------------------------------------------------------------------------
 
 
-def test_runscp_serves_tls_and_says_so(runscp: Start, pki: Pki) -> None:
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_runscp_serves_tls_and_says_so(runscp: Start, pki: Pki, workers: str) -> None:
     with socket.socket() as free:
         free.bind((HERE, 0))
         port = free.getsockname()[1]
     process = runscp(
+        "--workers",
+        workers,
         "--port",
         "0",
         DICOM_TLS_PORT=str(port),

@@ -5,29 +5,19 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
-from io import BytesIO
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from pydicom.uid import ImplicitVRLittleEndian
-from pynetdicom.dimse_messages import C_CANCEL_RQ, C_FIND_RQ, DIMSEMessage
-from pynetdicom.dimse_primitives import C_CANCEL, C_FIND
-from pynetdicom.pdu import A_ASSOCIATE_RQ, P_DATA_TF
-from pynetdicom.pdu_primitives import A_ASSOCIATE, P_DATA, MaximumLengthNotification
-from pynetdicom.pdu_primitives import ImplementationClassUIDNotification as ImplementationClass
-from pynetdicom.presentation import build_context
-from pynetdicom.sop_class import ModalityWorklistInformationFind
 
 from dicomscp.server import WorklistScp
 from dicomscp.wire.client import Checkpoint
-from tests import network
+from tests import network, raw
 from tests.cast import DAY, step
+from tests.raw import Peer, cancel
 from tests.strategies import Query
 from tests.test_acceptance import keys
 from worklist.models import ScheduledProcedureStep
-
-CONTEXT = 1
 
 
 @pytest.fixture
@@ -40,84 +30,12 @@ def scp(transactional_db: None) -> Iterator[WorklistScp]:
 
 @pytest.fixture
 def peer(scp: WorklistScp) -> Iterator[Peer]:
-    with socket.socket() as line:
-        # So little that what is not read is soon not sent either.
-        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        yield Peer(line, scp.port)
-
-
-class Peer:
-    """A modality whose packets a test makes by hand."""
-
-    def __init__(self, line: socket.socket, port: int) -> None:
-        self.socket = line
-        self.socket.settimeout(30)
-        self.socket.connect(("127.0.0.1", port))
-        request = A_ASSOCIATE()
-        request.application_context_name = "1.2.840.10008.3.1.1.1"
-        request.calling_ae_title, request.called_ae_title = "CT1", "WORKLIST"
-        context = build_context(ModalityWorklistInformationFind, ImplicitVRLittleEndian)
-        context.context_id = CONTEXT
-        request.presentation_context_definition_list = [context]
-        length, implementation = MaximumLengthNotification(), ImplementationClass()
-        length.maximum_length_received = 16382
-        implementation.implementation_class_uid = "1.2.3"
-        request.user_information = [length, implementation]
-        pdu = A_ASSOCIATE_RQ()
-        pdu.from_primitive(request)
-        self.socket.sendall(pdu.encode())
-        assert self.receive()[:1] == b"\x02", "the association was not accepted"
-
-    def receive(self) -> bytes:
-        """One PDU."""
-        head = self.read(6)
-        return head + self.read(int.from_bytes(head[2:], "big"))
-
-    def read(self, length: int) -> bytes:
-        found = b""
-        while len(found) < length:
-            part = self.socket.recv(length - len(found))
-            assert part, "the SCP has closed the connection"
-            found += part
-        return found
-
-    def statuses(self) -> list[int]:
-        """Those of the responses up to the last one."""
-        found: list[int] = []
-        message = DIMSEMessage()
-        while not found or found[-1] in (0xFF00, 0xFF01):
-            pdu = P_DATA_TF()
-            pdu.decode(self.receive())
-            if message.decode_msg(pdu.to_primitive(), cast(Any, None)):
-                found.append(cast(Any, message.message_to_primitive()).Status)
-                message = DIMSEMessage()
-        return found
-
-
-def packed(message: DIMSEMessage, primitive: Any) -> bytes:
-    message.primitive_to_message(primitive)
-    encoded = b""
-    for part in message.encode_msg(CONTEXT, 16382):
-        assert isinstance(part, P_DATA)
-        pdu = P_DATA_TF()
-        pdu.from_primitive(part)
-        encoded += pdu.encode()
-    return encoded
+    with Peer(scp.port, receives=4096) as peer:
+        yield peer.associate()
 
 
 def find(message_id: int, **values: Any) -> bytes:
-    request = C_FIND()
-    request.MessageID = message_id
-    request.AffectedSOPClassUID = ModalityWorklistInformationFind
-    request.Priority = 2
-    request.Identifier = BytesIO(network.encode(Query(keys(values)), is_explicit=False))
-    return packed(C_FIND_RQ(), request)
-
-
-def cancel(message_id: int) -> bytes:
-    request = C_CANCEL()
-    request.MessageIDBeingRespondedTo = message_id
-    return packed(C_CANCEL_RQ(), request)
+    return raw.find(message_id, network.encode(Query(keys(values)), is_explicit=False))
 
 
 def steps(number: int, **values: Any) -> None:

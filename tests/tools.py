@@ -2,6 +2,7 @@
 
 A test without its tool is skipped with the words that would cure it. WORKLIST_REQUIRE names the
 tools ("browser postgres dcmtk") whose absence is a failure instead, so CI loses no test unseen.
+With "index" among them, the image's packages are installed by pip as the Dockerfile says.
 """
 
 from __future__ import annotations
@@ -26,10 +27,14 @@ PLAYWRIGHTS_OWN = (
 )
 CURES = {
     "browser": "install chromium (Debian: apt-get install chromium) or set CHROMIUM=/path",
+    "caddy": "install Caddy (Debian: apt-get install caddy)",
+    "compose": "install Docker Compose (Debian: apt-get install docker-compose)",
     "dcmtk": "install DCMTK for findscu (Debian: apt-get install dcmtk)",
     "gettext": "install gettext for msgfmt (Debian: apt-get install gettext)",
+    "haproxy": "install HAProxy (Debian: apt-get install haproxy)",
     "openssl": "install openssl (Debian: apt-get install openssl)",
     "postgres": "run on PostgreSQL (Debian: apt-get install postgresql)",
+    "systemd": "install systemd for systemd-analyze (Debian: apt-get install systemd)",
 }
 
 
@@ -73,11 +78,48 @@ def openssl() -> Path | None:
     return Path(found) if found else None
 
 
+@cache
+def haproxy() -> Path | None:
+    """Return the load balancer; Debian keeps it where only root looks."""
+    found = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin")
+    return Path(found) if found else None
+
+
+@cache
+def caddy() -> Path | None:
+    """Return the proxy of the web."""
+    found = shutil.which("caddy")
+    return Path(found) if found else None
+
+
+@cache
+def compose() -> Path | None:
+    """Return the reader of Compose files; it needs no engine to read them."""
+    found = shutil.which("docker-compose")
+    return Path(found) if found else None
+
+
+@cache
+def systemd_analyze() -> Path | None:
+    """Return the reader of unit files."""
+    found = shutil.which("systemd-analyze")
+    return Path(found) if found else None
+
+
 def is_there(tool: str) -> bool:
     """Say whether this run has the tool; postgres is, when it is the run's database."""
     if tool == "postgres":
         return connection.vendor == "postgresql"
-    programs = {"browser": chromium, "dcmtk": findscu, "gettext": msgfmt, "openssl": openssl}
+    programs = {
+        "browser": chromium,
+        "caddy": caddy,
+        "compose": compose,
+        "dcmtk": findscu,
+        "gettext": msgfmt,
+        "haproxy": haproxy,
+        "openssl": openssl,
+        "systemd": systemd_analyze,
+    }
     return programs[tool]() is not None
 
 

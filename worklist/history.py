@@ -18,6 +18,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from worklist import names, values
+from worklist.audit import trail
 from worklist.audit.models import AuditEvent, actions
 from worklist.models import Patient, PatientMerge, StepStatus, User
 
@@ -209,6 +210,8 @@ def word(model: str, column: str, value: Any, named: Named | None = None) -> str
     field = _field(model, column)
     if value in (None, "", []):
         return "–"
+    if value == trail.HIDDEN:
+        return _("(hidden)")
     if isinstance(value, bool):
         return _("yes") if value else _("no")
     if isinstance(value, list):

@@ -6,7 +6,7 @@ Reads alone. Words match from their start, without accents and case, in any scri
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,8 +103,13 @@ class _Spaced(Func):
 
 def with_words(rows: QuerySet[Any], text: str) -> QuerySet[Any]:
     """Those with words to be searched by of which each of these words begins one."""
+    return with_spelt(rows, words_of(text))
+
+
+def with_spelt(rows: QuerySet[Any], words: Iterable[Sequence[str]]) -> QuerySet[Any]:
+    """The same of words that words_of has read."""
     found = rows.alias(words=_Spaced(F("search")))
-    for spellings in words_of(text):
+    for spellings in words:
         is_meant = Q()
         for word in spellings:
             is_meant |= Q(words__contains=f" {word}")
@@ -115,6 +120,11 @@ def with_words(rows: QuerySet[Any], text: str) -> QuerySet[Any]:
 def words_of(text: str) -> tuple[tuple[str, ...], ...]:
     """The words of a search, each in its spellings; of a long text the first ones."""
     return values.search_spellings(text[:_LONGEST])[:_WORDS]
+
+
+def has_words(searched: str, words: Iterable[Sequence[str]]) -> bool:
+    """Whether each of these words, in one of its spellings, is part of what is searched by."""
+    return all(any(word in searched for word in spellings) for spellings in words)
 
 
 def with_visits(patients: Iterable[Patient]) -> tuple[FoundPatient, ...]:

@@ -1,10 +1,12 @@
-"""What stands before every page: a request's number, its language, and who has gone away."""
+"""What stands before every page: whence a request comes, its number, its language, who is away."""
 
 from __future__ import annotations
 
+import ipaddress
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from django.conf import settings
@@ -20,6 +22,25 @@ GetResponse = Callable[[HttpRequest], HttpResponse]
 BACKGROUND_HEADER = "X-Background"
 # A session is written when its last sign of life is older than this, in seconds.
 _SEEN_EVERY = 30
+
+
+class ProxyMiddleware:
+    """Behind PROXIES proxies, a request's address is that which the outermost of them saw.
+
+    Each adds the address of who asks it to X-Forwarded-For, at the end. What stands further ahead
+    is what a browser said of itself, and is not believed.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        named = request.headers.get("X-Forwarded-For", "").split(",")
+        if 0 < settings.PROXIES <= len(named):
+            with suppress(ValueError):
+                seen = ipaddress.ip_address(named[-settings.PROXIES].strip())
+                request.META["REMOTE_ADDR"] = str(seen)
+        return self.get_response(request)
 
 
 class RequestIdMiddleware:

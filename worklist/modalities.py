@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext
 
 # What works with ionising radiation: an unborn child must be thought of.
 IONISING = frozenset({"CT", "CR", "DX", "MG", "XA", "RF", "NM", "PT"})
@@ -31,7 +31,7 @@ def _names() -> list[tuple[str, str]]:
         ("OPT", gettext("Ophthalmic tomography")),
         ("RTIMAGE", gettext("Radiotherapy image")),
         ("XC", gettext("Photography")),
-        ("OT", gettext("Other")),
+        ("OT", pgettext("modality", "Other")),
     ]
 
 

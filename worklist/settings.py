@@ -68,6 +68,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "worklist.middleware.ProxyMiddleware",
     "worklist.middleware.RequestIdMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -165,7 +166,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
-    "django.contrib.auth.backends.ModelBackend",
+    "worklist.rights.RightsBackend",
 ]
 LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "home"
@@ -227,6 +228,9 @@ SECURE_SSL_REDIRECT = HTTPS
 # What watches the servers asks on this side of the proxy, and is not told anything of patients.
 SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+# How many proxies stand in front, each of which adds an address to X-Forwarded-For: the trail and
+# the lockout of sign-ins want that of who asks. Where none does, what it says is not believed.
+PROXIES: int = env.int("PROXIES", default=0)
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
@@ -264,7 +268,29 @@ DICOM_PUBLIC_PORT: int = env.int("DICOM_PUBLIC_PORT", default=DICOM_PORT)
 DICOM_ACCESS: str = env.str("DICOM_ACCESS", default="known")
 # Whether a peer must call us by our own AE title.
 DICOM_CHECK_CALLED_AE_TITLE: bool = env.bool("DICOM_CHECK_CALLED_AE_TITLE", default=False)
+# Processes that serve the port (`runscp --workers`); the bounds below are each one's own.
+DICOM_WORKERS: int = env.int("DICOM_WORKERS", default=1)
 DICOM_MAX_ASSOCIATIONS: int = env.int("DICOM_MAX_ASSOCIATIONS", default=100)
+# Bounds on peers: connections in all, from one address, in a TLS handshake at the same time.
+DICOM_MAX_CONNECTIONS: int = env.int("DICOM_MAX_CONNECTIONS", default=500)
+DICOM_MAX_CONNECTIONS_PER_ADDRESS: int = env.int("DICOM_MAX_CONNECTIONS_PER_ADDRESS", default=32)
+DICOM_MAX_HANDSHAKES: int = env.int("DICOM_MAX_HANDSHAKES", default=128)
+# Seconds: for a handshake; until a request is there as a whole, and any other PDU; for a peer to
+# take what it is sent; until a silent association is ended.
+DICOM_HANDSHAKE_SECONDS: float = env.float("DICOM_HANDSHAKE_SECONDS", default=5)
+DICOM_REQUEST_SECONDS: float = env.float("DICOM_REQUEST_SECONDS", default=10)
+DICOM_PDU_SECONDS: float = env.float("DICOM_PDU_SECONDS", default=10)
+DICOM_SEND_SECONDS: float = env.float("DICOM_SEND_SECONDS", default=15)
+DICOM_IDLE_SECONDS: float = env.float("DICOM_IDLE_SECONDS", default=300)
+# Bytes of an A-ASSOCIATE-RQ, of a command set, of an Identifier; the least PDU a peer may ask for.
+DICOM_REQUEST_BYTES: int = env.int("DICOM_REQUEST_BYTES", default=64 * 1024)
+DICOM_COMMAND_BYTES: int = env.int("DICOM_COMMAND_BYTES", default=4 * 1024)
+DICOM_IDENTIFIER_BYTES: int = env.int("DICOM_IDENTIFIER_BYTES", default=256 * 1024)
+DICOM_MIN_PEER_PDU_BYTES: int = env.int("DICOM_MIN_PEER_PDU_BYTES", default=128)
+# Presentation contexts of one request.
+DICOM_MAX_CONTEXTS: int = env.int("DICOM_MAX_CONTEXTS", default=128)
+# Whether responses are written and sent the library's way: slower, and a check on ours.
+DICOM_PLAIN_PATH: bool = env.bool("DICOM_PLAIN_PATH", default=False)
 # A second port that wants TLS (2762 is the registered one); 0: none. The others are paths of files.
 DICOM_TLS_PORT: int = env.int("DICOM_TLS_PORT", default=0)
 DICOM_TLS_CERT: str = env.str("DICOM_TLS_CERT", default="")
@@ -296,6 +322,9 @@ AUDIT_SYSLOG_KEY: str = env.str("AUDIT_SYSLOG_KEY", default="")
 AUDIT_QUERIES: bool = env.bool("AUDIT_QUERIES", default=True)
 # Days for which the journal of associations and queries is kept (`manage.py purge`).
 JOURNAL_DAYS: int = env.int("JOURNAL_DAYS", default=30)
+
+# Days after which an order whose exams are all over is deleted (`manage.py purge`); 0: never.
+ORDER_DAYS: int = env.int("ORDER_DAYS", default=0)
 
 # --- metrics --------------------------------------------------------------------------------------
 

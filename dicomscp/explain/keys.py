@@ -38,6 +38,8 @@ class Kind(enum.StrEnum):
     UNIVERSAL = "universal"
     # It belongs elsewhere in the Identifier: it asks for nothing where it stands.
     MISPLACED = "misplaced"
+    # It asks for a value, and the station's rules say not to mind it.
+    IGNORED = "ignored"
     # Nothing is known of it: it is left out of the answer.
     UNSUPPORTED = "unsupported"
 
@@ -85,7 +87,8 @@ def of(
     texts = texts_of(elements)
     found = list(_conditions(widened.conditions, item, texts))
     told = {attribute for verdict in found for attribute in verdict.attributes}
-    found += _universal(texts, told)
+    without = set(_attributes(asked.conditions)) - told
+    found += _empty(texts, told, without)
     found += _unsupported(elements, asked, told)
     order = {tags: number for number, tags in enumerate(_places(elements, ()))}
     return tuple(sorted(found, key=lambda verdict: order.get(verdict.tags, len(order))))
@@ -213,10 +216,20 @@ def _of_sequence(condition: AnyItem, item: Item, texts: Texts) -> KeyVerdict:
     )
 
 
-def _universal(texts: Texts, told: set[Attribute]) -> Iterator[KeyVerdict]:
+def _attributes(conditions: Sequence[Condition]) -> Iterator[Attribute]:
+    """What conditions are on, in sequences, too."""
+    for condition in conditions:
+        yield from condition.attributes
+        if isinstance(condition, AnyItem):
+            yield from _attributes(condition.conditions)
+
+
+def _empty(texts: Texts, told: set[Attribute], without: set[Attribute]) -> Iterator[KeyVerdict]:
+    """The keys that set no condition: those that are empty, and those that are ignored."""
     for attribute, (place, text) in texts.items():
         if attribute not in told:
-            yield KeyVerdict(Kind.UNIVERSAL, place, (attribute,), text)
+            kind = Kind.IGNORED if attribute in without else Kind.UNIVERSAL
+            yield KeyVerdict(kind, place, (attribute,), text)
 
 
 def _unsupported(

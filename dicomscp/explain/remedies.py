@@ -40,6 +40,7 @@ class Kind(enum.StrEnum):
     STATUS = "status"
     HOURS_BEFORE = "hours-before"
     HOURS_AFTER = "hours-after"
+    IGNORE = "ignore"
     ALLOW = "allow"
     ADDRESS = "address"
     # The step's own stations, not the station.
@@ -67,6 +68,8 @@ class Remedy:
         if self.kind is Kind.ALIAS:
             asked, held = self.value.split("=")
             values |= {"asked": asked, "held": held}
+        if self.kind is Kind.IGNORE:
+            values["value"] = scope.IGNORABLE[self.value].name
         if self.kind is Kind.STATUS:
             values["value"] = str(dict(StepStatus.choices).get(self.value, self.value))
         sentence = {
@@ -75,6 +78,7 @@ class Remedy:
             Kind.STATUS: _("Show exams that are %(value)s on %(scanner)s"),
             Kind.HOURS_BEFORE: _("Show exams of the last %(value)s hours on %(scanner)s"),
             Kind.HOURS_AFTER: _("Show exams of the next %(value)s hours on %(scanner)s"),
+            Kind.IGNORE: _("Ignore what %(scanner)s asks for as %(value)s"),
             Kind.ALLOW: _("Let %(scanner)s ask"),
             Kind.ADDRESS: _("Accept %(scanner)s from %(value)s, too"),
             Kind.BOOK: _("Book this exam on %(scanner)s, too"),
@@ -115,6 +119,9 @@ def _for_key(told: Explanation) -> Iterator[Remedy]:
             (held,) = verdict.held or ("",)
             for asked in _asked(verdict):
                 yield from _if_it_helps(told, Remedy(Kind.ALIAS, f"{asked}={held}"), keys.MODALITY)
+        # A day that is not the exam's is no mistake: without it the list has no end.
+        if verdict.attributes[0].keyword in scope.IGNORABLE and keys.DATE not in verdict.attributes:
+            yield Remedy(Kind.IGNORE, verdict.attributes[0].keyword)
 
 
 def _for_title(told: Explanation, verdict: KeyVerdict) -> Iterator[Remedy]:
@@ -191,6 +198,8 @@ def under(rules: Rules, remedy: Remedy) -> Rules:
     if remedy.kind is Kind.ALIAS:
         asked, held = remedy.value.split("=")
         return replace(rules, aliases=tuple(sorted({*rules.aliases, (asked, held)})))
+    if remedy.kind is Kind.IGNORE:
+        return replace(rules, ignored=tuple(sorted({*rules.ignored, remedy.value})))
     if remedy.kind is Kind.STATUS:
         return replace(rules, statuses=tuple(sorted({*rules.statuses, remedy.value})))
     if remedy.kind is Kind.HOURS_BEFORE:
@@ -228,6 +237,7 @@ def apply(told: Explanation, remedy: Remedy, *, by: Actor, seen: int | None) -> 
     assert remedy.kind is not Kind.BOOK
     rules = under(told.caller.rules, remedy)
     station.hours_before, station.hours_after = rules.hours_before, rules.hours_after
+    station.ignored_keys = " ".join(rules.ignored)
     if remedy.kind is Kind.ALLOW:
         station.is_allowed = True
     if remedy.kind is Kind.ADDRESS:

@@ -217,6 +217,8 @@ def verdict_words(verdict: KeyVerdict) -> str:
         return _("in the wrong place of the request: it asks for nothing there")
     if verdict.kind is Kind.UNSUPPORTED:
         return _("not known here: left out of the answer")
+    if verdict.kind is Kind.IGNORED:
+        return _("ignored by this scanner's rules")
     if verdict.matches:
         return _("match (%(why)s)") % {"why": verdict.because} if verdict.because else _("match")
     near = near_words(verdict)
@@ -226,7 +228,7 @@ def verdict_words(verdict: KeyVerdict) -> str:
 def key_mark(verdict: KeyVerdict) -> Mark:
     if verdict.kind is Kind.MISPLACED:
         return Mark.WARN
-    if verdict.kind is Kind.UNSUPPORTED:
+    if verdict.kind in (Kind.UNSUPPORTED, Kind.IGNORED):
         return Mark.NONE
     return Mark.YES if verdict.matches else Mark.NO
 

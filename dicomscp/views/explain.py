@@ -34,7 +34,7 @@ from worklist.views import notices, record
 PERMISSIONS = ("worklist.view_querylog", "worklist.view_patient")
 _UNDO = "explain-undo"
 # How a station's settings are put back.
-_COLUMNS = ("hours_before", "hours_after", "is_allowed", "networks")
+_COLUMNS = ("hours_before", "hours_after", "ignored_keys", "is_allowed", "networks")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

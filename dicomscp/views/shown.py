@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +21,10 @@ from dicomscp.doubts import Doubt, Kind
 from dicomscp.matching import Item
 from dicomscp.models import Query
 from dicomscp.preview import Preview
-from dicomscp.scope import OPEN_STATUSES, Rules
+from dicomscp.scope import IGNORABLE, OPEN_STATUSES, Rules
 from worklist import attributes, catalogue, clock
 from worklist.actor import actor
+from worklist.attributes import Attribute
 from worklist.audit import trail
 from worklist.models import Sees, Station, StepStatus
 from worklist.models.catalogue import character_sets
@@ -57,6 +59,7 @@ class ShownForm(SetupForm):
             "match_limit",
             "character_set",
             "alphabetic_only",
+            "ignored_keys",
         )
         labels = {
             "calling_title_counts": gettext_lazy(
@@ -101,6 +104,15 @@ class ShownForm(SetupForm):
         ),
         widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
     )
+    ignored_keys = forms.MultipleChoiceField(
+        required=False,
+        label=gettext_lazy("Ignore what it asks for as"),
+        help_text=gettext_lazy(
+            "For a scanner that sends a wrong value which nobody can switch off: it gets the exams "
+            "whatever they hold there"
+        ),
+        widget=forms.CheckboxSelectMultiple,
+    )
     list_labels = {
         "shown_statuses": gettext_lazy("Exams that are"),
         "modality_aliases": gettext_lazy("Modalities that count as another"),
@@ -112,6 +124,9 @@ class ShownForm(SetupForm):
         stored = [shown.status for shown in station.shown_statuses.all()]
         self.initial["shown_statuses"] = stored or list(OPEN_STATUSES)
         self.initial["modality_aliases"] = "\n".join(map(str, station.modality_aliases.all()))
+        stored_keys = station.ignored_keys.split()
+        self.initial["ignored_keys"] = stored_keys
+        self.fields["ignored_keys"].choices = _ignorable(station, stored_keys)  # type: ignore[attr-defined]
         self.further = [title.ae_title for title in station.titles.all()]
 
     def clean_shown_statuses(self) -> list[str]:
@@ -120,6 +135,9 @@ class ShownForm(SetupForm):
             raise ValidationError(_("Without any status it would be shown nothing: tick one."))
         # The usual ones are no rule of its own: they are whatever is usual.
         return [] if set(chosen) == set(OPEN_STATUSES) else chosen
+
+    def clean_ignored_keys(self) -> str:
+        return " ".join(sorted(self.cleaned_data["ignored_keys"]))
 
     def clean_modality_aliases(self) -> list[tuple[str, str]]:
         pairs = []
@@ -140,6 +158,32 @@ class ShownForm(SetupForm):
             aliases=self.cleaned_data["modality_aliases"],
             statuses=self.cleaned_data["shown_statuses"],
         )
+
+
+# What consoles are known to send of themselves. Others are offered once they are asked for.
+_USUALLY_WRONG = (
+    "ScheduledStationAETitle",
+    "Modality",
+    "ScheduledProcedureStepStartDate",
+    "ScheduledPerformingPhysicianName",
+    "ReferringPhysicianName",
+    "RequestingPhysician",
+)
+
+
+def _ignorable(station: Station, stored: Sequence[str]) -> list[tuple[str, str]]:
+    """The keys to choose from: the usual ones, those that are set, those that it asked for last."""
+    last = asked.last_of(station) if station.pk else None
+    keys = asked.keys_of(last) if last else ()
+    lately = [key.keyword for key in keys if key.words and key.keyword in IGNORABLE]
+    offered = dict.fromkeys((*_USUALLY_WRONG, *lately, *stored))
+    return [(each, _key_name(IGNORABLE[each])) for each in offered if each in IGNORABLE]
+
+
+def _key_name(attribute: Attribute) -> str:
+    if attribute is _DATE:
+        return _("%(date)s, and time") % {"date": attribute.name}
+    return attribute.name
 
 
 @dataclass(frozen=True)

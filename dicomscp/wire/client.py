@@ -16,6 +16,7 @@ from typing import Any, cast
 from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.events import Event
+from pynetdicom.transport import AssociationSocket
 
 from dicomscp.wire import tls
 
@@ -63,6 +64,29 @@ def _close_for_sure(event: Event) -> None:
         wrapped._shutdown_socket = partial(tls.close, wrapped.socket)  # type: ignore[method-assign]
 
 
+class _Connected(AssociationSocket):
+    """The socket of a connection that came about, whatever has become of it since.
+
+    The library looks whether there is a connection after it was told so. A peer that has rejected
+    and hung up in between would be taken for one that could not be reached.
+    """
+
+    @property
+    def _is_connected(self) -> bool:
+        return True
+
+    @_is_connected.setter
+    def _is_connected(self, is_connected: bool) -> None:
+        """Once it is, it stays so: closed, there is no socket any more."""
+
+
+def _stay_connected(event: Event) -> None:
+    """Before the association's thread looks."""
+    wrapped = event.assoc.dul.socket
+    if wrapped is not None:
+        wrapped.__class__ = _Connected
+
+
 def hang_up(association: Association) -> None:
     """Close the connection of an association that is over, where the library has left it open."""
     wrapped = association.dul.socket
@@ -75,6 +99,7 @@ def hang_up(association: Association) -> None:
 HANDLERS: list[evt.EventHandlerType] = [
     (evt.EVT_CONN_OPEN, _hold_back),
     (evt.EVT_CONN_OPEN, _close_for_sure),
+    (evt.EVT_CONN_OPEN, _stay_connected),
 ]
 
 

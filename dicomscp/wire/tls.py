@@ -20,7 +20,7 @@ from socket import SHUT_RDWR, socket
 
 logger = logging.getLogger(__name__)
 
-# Seconds for a handshake, from its first byte to its last.
+# Seconds for a handshake with a peer that we call, from its first byte to its last.
 HANDSHAKE_TIMEOUT = 5.0
 # The first byte of a peer that speaks TLS: a record of the handshake. No PDU begins with it.
 HELLO = b"\x16"
@@ -263,23 +263,28 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
     return (found.st_mtime_ns, found.st_ino, found.st_size)
 
 
-def accept(connection: socket, context: ssl.SSLContext) -> ssl.SSLSocket:
+def accept(connection: socket, context: ssl.SSLContext, *, within: float) -> ssl.SSLSocket:
     """The connection, secured by a peer that called. Raises HandshakeError, and closes it."""
-    return _shake(connection, context, server_side=True, host=None)
+    return _shake(connection, context, within, server_side=True, host=None)
 
 
 def call(connection: socket, context: ssl.SSLContext, host: str) -> ssl.SSLSocket:
     """The connection, secured with the peer of this name. Raises HandshakeError, and closes it."""
-    return _shake(connection, context, server_side=False, host=host)
+    return _shake(connection, context, HANDSHAKE_TIMEOUT, server_side=False, host=host)
 
 
 def _shake(
-    connection: socket, context: ssl.SSLContext, *, server_side: bool, host: str | None
+    connection: socket,
+    context: ssl.SSLContext,
+    within: float,
+    *,
+    server_side: bool,
+    host: str | None,
 ) -> ssl.SSLSocket:
     secured: ssl.SSLSocket | None = None
     try:
         # What is left of it counts down over all of the handshake's reads and writes.
-        connection.settimeout(HANDSHAKE_TIMEOUT)
+        connection.settimeout(within)
         secured = context.wrap_socket(
             connection,
             server_side=server_side,

@@ -14,7 +14,7 @@ from pydicom.uid import ImplicitVRLittleEndian
 from dicomscp.models import Association, Query
 from tests import network
 from tests.browser.conftest import MONDAY, OpenPage
-from tests.browser.looks import faults_everywhere
+from tests.browser.looks import faults, faults_everywhere
 from tests.cast import station, step
 from tests.test_acceptance import query
 from tests.test_heartbeat import beat
@@ -120,6 +120,8 @@ def test_the_board_and_the_exam_tell_what_will_show(open_page: OpenPage) -> None
     page.evaluate("document.querySelector('[data-asked]').replaceChildren()")
     page.evaluate("document.dispatchEvent(new CustomEvent('htmx:after:swap', {detail: {}}))")
     expect(line).to_contain_text("1 exam will not show")
+    page.goto("/today/?view=times")
+    expect(line).to_contain_text("1 exam will not show")
     page.goto(f"/exams/{shown.pk}/")
     light = page.locator(".lights")
     expect(light).to_contain_text("Not on CT 1: it asks for Scheduled Station AE Title CT-1")
@@ -138,10 +140,13 @@ def test_after_saving_the_notice_tells_whether_it_will_show(open_page: OpenPage)
     expect(page.locator(".notice .lights")).to_contain_text("Not on CT 1")
 
 
-def test_the_menu_of_a_row_of_the_board_leads_there(open_page: OpenPage) -> None:
+@pytest.mark.parametrize("view", ["list", "times"])
+def test_the_menu_of_a_row_of_the_board_leads_there(open_page: OpenPage, view: str) -> None:
     fill()
-    page = open_page("Technologist", "/today/")
+    page = open_page("Technologist", f"/today/?view={view}")
     page.locator("a.more").first.click()
+    expect(page.locator("#row-menu [data-name]")).to_contain_text("ROSSI, Paolo · P1008 · 9 Sep")
+    assert faults(page) == []
     page.click("text=Why does the scanner not see it?")
     expect(page.locator("h1")).to_contain_text("Why does CT 1 not see it?")
 

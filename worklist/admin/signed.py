@@ -6,6 +6,8 @@ No model of the worklist is named here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from django import forms
@@ -117,7 +119,8 @@ class SignedAdmin(KeysAlone, admin.ModelAdmin):
     ) -> tuple[Any, bool]:
         """Each word must stand in one of search_fields, whatever its case.
 
-        In a column named "search" accents do not count either: "muller" finds Müller.
+        In a column named "search" accents do not count either: "muller" finds Müller, and "müller"
+        Mueller.
         """
         paths = tuple(self.get_search_fields(request))
         queryset = queryset.alias(**{_upper(path): Upper(path) for path in paths})
@@ -125,8 +128,8 @@ class SignedAdmin(KeysAlone, admin.ModelAdmin):
             found = Q()
             for path in paths:
                 found |= Q(**{f"{_upper(path)}__contains": Upper(Value(word))})
-                if path.split("__")[-1] == "search" and (folded := values.search_words(word)):
-                    found |= Q(*((f"{path}__contains", one) for one in folded.split()))
+                if path.split("__")[-1] == "search" and (spelt := values.search_spellings(word)):
+                    found |= Q(*(_one_of(path, spellings) for spellings in spelt))
             queryset = queryset.filter(found)
         return queryset, False
 
@@ -146,6 +149,11 @@ class SignedAdmin(KeysAlone, admin.ModelAdmin):
             "page_range": paginator.get_elided_page_range(page.number),
         }
         return super().history_view(request, object_id, {**context, **(extra_context or {})})
+
+
+def _one_of(path: str, spellings: Sequence[str]) -> Q:
+    """That the column holds the word in one of its spellings."""
+    return reduce(or_, (Q((f"{path}__contains", one)) for one in spellings))
 
 
 def _upper(path: str) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeAlias
 
 from django.db import models, transaction
+from django.db.models import F
 from django.utils import timezone
 
 from worklist.audit.loaded import remember, take_over
@@ -17,6 +18,8 @@ from worklist.audit.models import AuditEvent, Outcome
 _BATCH = 500
 # That these changed is signed; what they hold never enters the trail.
 _SECRETS = frozenset({"password"})
+# What stands in the place of a value that does not.
+HIDDEN = "(hidden)"
 
 
 @dataclass(frozen=True)
@@ -37,13 +40,16 @@ def save(
     by: Actor,
     lists: Mapping[str, Sequence[models.Model]] | None = None,
     reason: str = "",
+    hides: Collection[str] = (),
 ) -> AuditEvent | None:
     """Write a row, and the ordered related rows named in `lists`, and sign it.
 
     Answers None and writes nothing when nothing changed. The row is validated by the caller. What
     others have stored since it was read stays, but for the columns that were changed in `obj`. A
-    row that has a `version` counts it up with each change. A list may also name rows that are part
-    of this one (its `parts`): those given take the place of those there.
+    row that has a `version` counts it up with each change, and the `revision` of what hangs below
+    it. A list may also name rows that are part of this one (its `parts`): those given take the
+    place of those there. Of the columns that it `hides`, the event says that they changed, and not
+    what they held.
     """
     with transaction.atomic():
         row = _locked(obj)
@@ -64,8 +70,10 @@ def save(
         remember(obj)
         for name in new_lists:
             _set_list(obj, name, (lists or {})[name])
+        if before is not None:
+            _revise_below(obj)
         action = "change" if before is not None else "create"
-        return _sign(action, obj, before or {}, new_lists, by=by, reason=reason)
+        return _sign(action, obj, before or {}, new_lists, by=by, reason=reason, hides=hides)
 
 
 def note(
@@ -116,11 +124,17 @@ def sign(events: Sequence[AuditEvent]) -> None:
     AuditEvent.objects.bulk_create(events, batch_size=_BATCH)
 
 
-def delete(obj: models.Model, *, by: Actor, reason: str = "") -> AuditEvent:
-    """Delete a row and sign it. Raises ProtectedError when other rows need it."""
+def delete(
+    obj: models.Model, *, by: Actor, reason: str = "", hides: Collection[str] = ()
+) -> AuditEvent:
+    """Delete a row and sign it; of the columns that it `hides` the event does not say the values.
+
+    Raises ProtectedError when other rows need it.
+    """
     with transaction.atomic():
         row = _locked(obj)
-        event = _event("delete", obj, snapshot(row) if row else {}, {}, by=by, reason=reason)
+        before = _without(hides, snapshot(row)) if row else {}
+        event = _event("delete", obj, before, {}, by=by, reason=reason)
         obj.delete()
         event.save(force_insert=True)
         return event
@@ -271,6 +285,24 @@ def _locked(obj: models.Model) -> Any:
     return obj._meta.model._base_manager.select_for_update().filter(pk=obj.pk).first()
 
 
+def _revise_below(obj: models.Model) -> None:
+    """Count up the `revision` of the rows that hang below this one, at the end of all `below`.
+
+    Each row names in `below` those under it. They are locked from the top down, each level in the
+    order of its keys. On PostgreSQL a transaction that hangs a new row under one of them then ends
+    after ours: nobody sees that row, which is not counted, under what stood above it before.
+    """
+    model: Any = type(obj)
+    keys = [obj.pk]
+    while keys and hasattr(model, "below"):
+        relation = model._meta.get_field(model.below)
+        model = relation.related_model
+        rows = model._base_manager.filter(**{f"{relation.field.name}__in": keys}).order_by("pk")
+        keys = list(rows.select_for_update().values_list("pk", flat=True))
+    if keys and hasattr(model, "revision") and not isinstance(obj, model):
+        model._base_manager.filter(pk__in=keys).update(revision=F("revision") + 1)
+
+
 def _sign(
     action: str,
     obj: models.Model,
@@ -279,6 +311,7 @@ def _sign(
     *,
     by: Actor,
     reason: str,
+    hides: Collection[str],
 ) -> AuditEvent:
     after = snapshot(obj)
     if action == "change":
@@ -286,9 +319,13 @@ def _sign(
         changed = [name for name in after if after[name] != before.get(name) or name in new_lists]
         before = {name: before.get(name) for name in changed}
         after = {name: after[name] for name in changed}
-    event = _event(action, obj, before, after, by=by, reason=reason)
+    event = _event(action, obj, _without(hides, before), after, by=by, reason=reason)
     event.save(force_insert=True)
     return event
+
+
+def _without(hidden: Collection[str], columns: Snapshot) -> Snapshot:
+    return {name: HIDDEN if name in hidden and value else value for name, value in columns.items()}
 
 
 def _event(
@@ -314,7 +351,7 @@ def _event(
 
 
 def _without_secrets(columns: Snapshot) -> Snapshot:
-    return {name: "(hidden)" if name in _SECRETS else value for name, value in columns.items()}
+    return {name: HIDDEN if name in _SECRETS else value for name, value in columns.items()}
 
 
 def plain(value: Any) -> Any:

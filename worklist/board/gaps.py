@@ -31,14 +31,9 @@ def gaps(
     for (pk, _), station_day in slots.days(stations, day, day, known=taken).items():
         spans = station_day.free
         if station_day.station.opening_hours_id is None:
-            # It never closes: what is worth telling lies between its exams.
-            booked = [each.span for each in station_day.booked]
-            spans = tuple(
-                span
-                for span in spans
-                if any(b.end <= span.start for b in booked)
-                and any(span.end <= b.start for b in booked)
-            )
+            # It never closes: what is worth telling begins when an exam ends.
+            ends = [each.span.end for each in station_day.booked]
+            spans = tuple(span for span in spans if any(end <= span.start for end in ends))
         spans = tuple(slots.Span(max(span.start, next_slot(now)), span.end) for span in spans)
         shortest = dt.timedelta(minutes=SHORTEST_GAP)
         found[pk] = tuple(span for span in spans if span.end - span.start >= shortest)

@@ -6,14 +6,14 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Lower
 
-from worklist import clock, values
+from worklist import clock
 from worklist.board.filters import Filters
 from worklist.board.shown import COLUMNS, Exam, exam_of
 from worklist.dates import split_birth_date
-from worklist.lookup import with_words
+from worklist.lookup import has_words, with_spelt, words_of
 from worklist.models import (
     Code,
     ImagingServiceRequest,
@@ -29,27 +29,27 @@ _SHORTEST = 2
 
 @dataclass(frozen=True)
 class Reading:
-    """A way to read what was typed: words, and a date of birth if there is one in it."""
+    """A way to read what was typed: words, each in its spellings, and a date of birth, if any."""
 
-    words: tuple[str, ...]
+    words: tuple[tuple[str, ...], ...]
     born: dt.date | None = None
 
 
 def readings(text: str) -> tuple[Reading, ...]:
     """The ways in which a text can be meant: all as words, or one part as a date of birth."""
-    words = Reading(tuple(values.search_words(text).split()))
+    words = Reading(words_of(text))
     if not words.words:
         return ()
     rest, born = split_birth_date(text, today=clock.today())
     if born is None:
         return (words,)
-    return words, Reading(tuple(values.search_words(rest).split()), born)
+    return words, Reading(words_of(rest), born)
 
 
 def matches(exam: Exam, wanted: Sequence[Reading], searched: str) -> bool:
     """Whether, in one of these readings, each word is part of what the exam is searched by."""
     return any(
-        reading.born in (None, exam.birth_date) and all(word in searched for word in reading.words)
+        reading.born in (None, exam.birth_date) and has_words(searched, reading.words)
         for reading in wanted
     )
 
@@ -63,7 +63,7 @@ def elsewhere(filters: Filters, wanted: Sequence[Reading]) -> tuple[Exam, ...]:
     found = [
         _read(steps, reading)
         for reading in wanted
-        if reading.born or max(map(len, reading.words)) >= _SHORTEST
+        if reading.born or max(len(word) for word, *_ in reading.words) >= _SHORTEST
     ]
     if not found:
         return ()
@@ -79,29 +79,33 @@ def _read(
 ) -> QuerySet[ScheduledProcedureStep, int]:
     if reading.born:
         steps = steps.filter(requested_procedure__request__patient__birth_date=reading.born)
-    for word in reading.words:
-        steps = steps.filter(pk__in=_with_word(word))
+    for spellings in reading.words:
+        steps = steps.filter(pk__in=_with_word(spellings))
     return steps.values_list("pk", flat=True)
 
 
-def _with_word(word: str) -> QuerySet[ScheduledProcedureStep, int]:
-    """The steps that have this word anywhere.
+def _with_word(spellings: tuple[str, ...]) -> QuerySet[ScheduledProcedureStep, int]:
+    """The steps that have this word anywhere, in one of its spellings.
 
     A union, not a condition with OR: so that each place is asked through its own index.
     """
     steps = ScheduledProcedureStep.objects.order_by()
     # LIKE tells capital from small letters on both databases.
-    codes = Code.objects.order_by().alias(folded=Lower("value")).filter(folded__startswith=word)
+    is_meant = Q()
+    for word in spellings:
+        is_meant |= Q(folded__startswith=word)
+    codes = Code.objects.order_by().alias(folded=Lower("value")).filter(is_meant)
+    words = (spellings,)
     procedure = "requested_procedure"
     places = {
-        f"{procedure}__request__patient__in": with_words(Patient.objects.order_by(), word),
-        f"{procedure}__request__in": with_words(ImagingServiceRequest.objects.order_by(), word),
-        f"{procedure}__in": with_words(RequestedProcedure.objects.order_by(), word),
+        f"{procedure}__request__patient__in": with_spelt(Patient.objects.order_by(), words),
+        f"{procedure}__request__in": with_spelt(ImagingServiceRequest.objects.order_by(), words),
+        f"{procedure}__in": with_spelt(RequestedProcedure.objects.order_by(), words),
         f"{procedure}__code__in": codes,
     }
     elsewhere = [steps.filter(**{place: rows}) for place, rows in places.items()]
     return (
-        with_words(steps, word)
+        with_spelt(steps, words)
         .values_list("pk", flat=True)
         .union(*(rows.values_list("pk", flat=True) for rows in elsewhere))
     )

@@ -93,7 +93,8 @@ def save_station(
             try:
                 part.clean_fields(exclude=["station"])
             except ValidationError as error:
-                raise ValidationError({name: error.messages}) from None
+                told = [f"{part}: {message}" for message in error.messages]
+                raise ValidationError({name: told}) from None
     if any(asked == held for asked, held in modality_aliases or ()):
         raise ValidationError({"modality_aliases": _("These are two modalities.")})
     return _save(station, seen=seen, by=by, lists=lists)
@@ -103,11 +104,11 @@ def _titles(station: Station, titles: Sequence[str]) -> list[StationTitle]:
     wanted = sorted({values.strip(title, "AE") for title in titles} - {station.ae_title, ""})
     main = Station.objects.filter(ae_title__in=wanted).exclude(pk=station.pk)
     further = StationTitle.objects.filter(ae_title__in=wanted).exclude(station=station.pk)
-    titles_of = main.values_list("ae_title", flat=True)
-    taken = sorted({*titles_of, *further.values_list("ae_title", flat=True)})
-    if taken:
-        told = _("Another scanner has this AE title: %(titles)s.")
-        raise ValidationError({"titles": told % {"titles": ", ".join(taken)}})
+    owners = {other.ae_title: other for other in main}
+    owners |= {each.ae_title: each.station for each in further.select_related("station")}
+    if owners:
+        told = [f"{title}: {owners[title].has_title}" for title in sorted(owners)]
+        raise ValidationError({"titles": told})
     return [StationTitle(ae_title=title) for title in wanted]
 
 

@@ -11,7 +11,7 @@ from django import forms
 from django.conf import settings
 from django.db.models import prefetch_related_objects
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from worklist import clock, values
 from worklist.dates import parse_day
@@ -54,9 +54,11 @@ class VisitForm(forms.Form):
         widget=forms.RadioSelect,
     )
     referring = PersonField(label=gettext_lazy("Referring physician"))
-    reason = ReasonField("LO", label=gettext_lazy("Reason"), counts=True)
+    reason = ReasonField("LO", label=pgettext_lazy("for the exam", "Reason"), counts=True)
     history = DicomField(
-        "LT", label=gettext_lazy("History"), widget=forms.Textarea(attrs={"rows": 2})
+        "LT",
+        label=pgettext_lazy("of the patient", "History"),
+        widget=forms.Textarea(attrs={"rows": 2}),
     )
     contrast = forms.BooleanField(label=gettext_lazy("A contrast agent is given"), required=False)
     contrast_agent = DicomField("LO", label=gettext_lazy("Contrast agent"))

@@ -12,7 +12,15 @@ from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
 
 from worklist.models.fields import DicomText
-from worklist.models.stations import MOST_MATCHES, Fingerprints, Host, Networks, Sees, StationTitle
+from worklist.models.stations import (
+    MOST_MATCHES,
+    Fingerprints,
+    Host,
+    Keywords,
+    Networks,
+    Sees,
+    StationTitle,
+)
 from worklist.models.versions import Versioned
 
 
@@ -207,6 +215,14 @@ class Station(Versioned):
         _("names in Latin letters only"),
         default=False,
         help_text=_("for old consoles: of a name, the alphabetic group alone is sent"),
+    )
+
+    ignored_keys = Keywords(
+        _("keys that are ignored"),
+        max_length=1024,
+        blank=True,
+        default="",
+        help_text=_("attributes that it asks for wrongly: what it asks for there is no condition"),
     )
 
     class Meta:

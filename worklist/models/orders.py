@@ -22,6 +22,8 @@ from worklist.models.versions import Versioned
 class ImagingServiceRequest(Versioned):
     """An order, with the visit during which it was placed; its accession number names it."""
 
+    below = "procedures"
+
     patient = models.ForeignKey(Patient, models.PROTECT, related_name="requests")
     accession_number = DicomText("AccessionNumber")
     search = SearchWords(("accession_number",), max_length=64)
@@ -92,6 +94,8 @@ def priorities() -> list[tuple[str, str]]:
 class RequestedProcedure(Versioned):
     """One procedure of a request: becomes one study, under one Study Instance UID."""
 
+    below = "steps"
+
     request = models.ForeignKey(ImagingServiceRequest, models.PROTECT, related_name="procedures")
     procedure_id = DicomText("RequestedProcedureID", blank=False)
     description = DicomText("RequestedProcedureDescription")
@@ -152,6 +156,9 @@ class ScheduledProcedureStep(Versioned):
 
     Start and end are wall-clock values of the site. The names of the stations stand with the step
     as they were when it was booked: Scheduled Station Name is an attribute of the step.
+
+    With its `version`, `revision` says whether anything of it has changed: the trail's `save`
+    counts it up with each change of the procedure, the request or the patient above it.
     """
 
     requested_procedure = models.ForeignKey(
@@ -186,6 +193,7 @@ class ScheduledProcedureStep(Versioned):
     comments = DicomText("CommentsOnTheScheduledProcedureStep")
     # Fingerprints of the risks that a person has accepted: a move does not ask about them again.
     accepted_risks = models.CharField(max_length=200, blank=True, default="", editable=False)
+    revision = models.IntegerField(default=0, db_default=0, editable=False)
 
     class Meta:
         # The order of the answers (C.11).

@@ -7,7 +7,7 @@ from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
-from django.utils.translation import gettext, gettext_noop
+from django.utils.translation import gettext, gettext_noop, pgettext
 from django.utils.translation import gettext_lazy as _
 
 from worklist import names
@@ -47,7 +47,7 @@ class User(AbstractUser, Loaded):
 
 def sexes() -> list[tuple[str, str]]:
     """PS3.3 C.7.1.1, the enumerated values of Patient's Sex."""
-    return [("M", gettext("Male")), ("F", gettext("Female")), ("O", gettext("Other"))]
+    return [("M", gettext("Male")), ("F", gettext("Female")), ("O", pgettext("sex", "Other"))]
 
 
 def pregnancy_statuses() -> list[tuple[int, str]]:
@@ -65,6 +65,8 @@ class Patient(Versioned):
 
     A patient that was merged into another keeps its row, and its ID leads to the survivor.
     """
+
+    below = "requests"
 
     name = DicomText("PatientName", blank=False)
     name_folded = FoldedName("name")
@@ -106,6 +108,8 @@ class Patient(Versioned):
     merged_into = models.ForeignKey(
         "self", models.PROTECT, null=True, blank=True, related_name="merged_patients"
     )
+    # When a pseudonym took the place of all that tells who it is (`privacy`).
+    anonymised_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         ordering = ("name_folded", "id")

@@ -14,8 +14,11 @@ from django.db.models import F, Q
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from worklist import attributes
 from worklist.models.fields import DicomText
 
+# RFC 4291 2.5.5.2: so many bits stand before an address of IPv4 that is mapped to IPv6.
+_MAPPED = 96
 # What the database can bind in one statement, with room to spare.
 MOST_MATCHES = 30_000
 
@@ -37,7 +40,7 @@ def read_networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
     networks = []
     for part in filter(None, (part.strip() for part in text.replace(";", ",").split(","))):
         try:
-            networks.append(ip_network(part))
+            networks.append(_plain(ip_network(part)))
         except ValueError:
             raise ValidationError(
                 gettext(
@@ -47,6 +50,14 @@ def read_networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
                 params={"text": part},
             ) from None
     return tuple(networks)
+
+
+def _plain(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    """A network of IPv4 addresses as IPv6 maps them: as IPv4, which is how callers are told."""
+    mapped = getattr(network.network_address, "ipv4_mapped", None)
+    if mapped is None or network.prefixlen < _MAPPED:
+        return network
+    return IPv4Network((mapped, network.prefixlen - _MAPPED))
 
 
 class Networks(models.CharField):
@@ -94,6 +105,21 @@ class Fingerprints(models.CharField):
         bare = re.sub(r"sha-?256 fingerprint\s*=", " ", value or "", flags=re.IGNORECASE)
         found = [_fingerprint(part) for part in re.split(r"[\s,;]+", bare) if part]
         return super().clean(" ".join(dict.fromkeys(found)), model_instance)
+
+
+class Keywords(models.CharField):
+    """Keywords of the table's attributes with a space between, outside of sequences of codes."""
+
+    def clean(self, value: str, model_instance: models.Model | None) -> str:
+        found = sorted(set((value or "").split()))
+        step = attributes.find("ScheduledProcedureStepSequence")
+        known = {each.keyword for each in (*attributes.TABLE, *step.items)}
+        for keyword in found:
+            if keyword not in known:
+                raise ValidationError(
+                    gettext("“%(text)s” is no attribute of a worklist."), params={"text": keyword}
+                )
+        return super().clean(" ".join(found), model_instance)
 
 
 def _fingerprint(text: str) -> str:

@@ -61,10 +61,9 @@ def amend(
     """
     request = procedure.request
     with transaction.atomic():
-        if plan is not None:
-            # Stations and patients wait for each other before steps do, as when booking.
-            planned = proposals(step, plan, may_override=may_override)
-            conflicts.hold([each.station for each in planned], [request.patient])
+        # Stations and patients wait for each other before steps do, as when booking.
+        planned = proposals(step, plan, may_override=may_override) if plan is not None else []
+        conflicts.hold([each.station for each in planned], [request.patient])
         lock_all(zip((step, procedure, request), versions, strict=True))
         codes: list[Code] | None = None
         stations: list[Station] | None = None

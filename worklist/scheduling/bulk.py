@@ -98,7 +98,10 @@ def carry_out(
     Raises SelectionChanged when `seen` is not the digest any more, and ConflictsFound.
     """
     with transaction.atomic():
-        conflicts.hold([afternoon.station, *filter(None, [afternoon.to])], [])
+        conflicts.hold(
+            [afternoon.station, *filter(None, [afternoon.to])],
+            [step.requested_procedure.request.patient for step in selected(afternoon)],
+        )
         chosen = selected(afternoon, for_update=True)
         if digest(chosen) != seen:
             raise SelectionChanged

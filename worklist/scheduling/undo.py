@@ -147,14 +147,16 @@ def take_back(
     taken meanwhile: `accepted` are the fingerprints of what the person has seen of that.
     """
     with transaction.atomic():
+        at = Station.objects.in_bulk({pk for former, _ in token.formers for pk in former.stations})
+        # Stations and patients wait for each other before steps do, as when booking.
+        steps = [former.pk for former, _ in token.formers]
+        of = Q(requests__procedures__steps__in=steps)
+        conflicts.hold(
+            at.values() if token.kind in _TAKES_PLACES else [],
+            Patient.objects.filter(of).distinct(),
+        )
         if token.kind == "booking":
             return tuple(_canceled(former, version, by) for former, version in token.formers)
-        at = Station.objects.in_bulk({pk for former, _ in token.formers for pk in former.stations})
-        if token.kind in _TAKES_PLACES:
-            # Stations and patients wait for each other before steps do, as when booking.
-            steps = [former.pk for former, _ in token.formers]
-            of = Q(requests__procedures__steps__in=steps)
-            conflicts.hold(at.values(), Patient.objects.filter(of).distinct())
         in_order = sorted(token.formers, key=lambda each: each[0].pk)
         rows = [locked(ScheduledProcedureStep(pk=f.pk), version=version) for f, version in in_order]
         since = min((row.changed_at for row in rows), default=timezone.now())

@@ -55,8 +55,12 @@ def locked(row: _Row, *, version: int | None = None) -> _Row:
 
 
 def lock_all(seen: Iterable[tuple[Versioned, int]]) -> None:
-    """Make these rows ours until the transaction ends, in the versions that a person saw."""
-    check_all([(locked(row), version) for row, version in seen])
+    """Make these rows ours until the transaction ends, in the versions that a person saw.
+
+    What hangs below another comes before it; it is locked after it, as by whoever changes that one.
+    """
+    held = [(locked(row), version) for row, version in reversed(list(seen))]
+    check_all(reversed(held))
 
 
 def check_all(seen: Iterable[tuple[Versioned, int | None]]) -> None:

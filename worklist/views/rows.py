@@ -53,7 +53,6 @@ def row(exam: Exam, lane: int) -> str:
 @lru_cache(maxsize=_KEPT_ROWS)
 def _row(exam: Exam, lane: int, language: str, today: dt.date) -> str:
     name = person(exam.name)
-    label = escape(_("Actions for %(name)s") % {"name": names.text(exam.name)})
     page = address("exam", exam.pk)
     return (
         f"<tr {facts(exam, lane)}{_classes(exam)}>"
@@ -63,8 +62,14 @@ def _row(exam: Exam, lane: int, language: str, today: dt.date) -> str:
         f"<td>{escape(born(exam.birth_date))} {escape(exam.sex)}"
         f"<td>{escape(exam.description)}"
         f"<td {status(exam.status)}"
-        f'<td class="end"><a class="more" href="{page}" aria-label="{label}">▸</a>\n'
+        f'<td class="end">{more(exam)}\n'
     )
+
+
+def more(exam: Exam) -> str:
+    """The link that opens what can be done with an exam; without a script it leads to its page."""
+    label = escape(_("Actions for %(name)s") % {"name": names.text(exam.name)})
+    return f'<a class="more" href="{address("exam", exam.pk)}" aria-label="{label}">▸</a>'
 
 
 def facts(exam: Exam, lane: int) -> str:
@@ -119,15 +124,18 @@ def booking(gap: Span, station: int) -> str:
     return escape(f"{form}?{urlencode(query)}") if form else ""
 
 
+def end_of(gap: Span) -> str:
+    """The end of a gap as people say it: a day's is 24:00."""
+    return "24:00" if gap.end.date() > gap.start.date() else f"{gap.end:%H:%M}"
+
+
 def _gap(gap: Span, station: int) -> str:
     return _gap_row(gap, station, get_language() or "")
 
 
 @lru_cache(maxsize=1024)
 def _gap_row(gap: Span, station: int, language: str) -> str:
-    times = {"start": f"{gap.start:%H:%M}", "end": f"{gap.end:%H:%M}"}
-    if gap.end.date() > gap.start.date():
-        times["end"] = "24:00"
+    times = {"start": f"{gap.start:%H:%M}", "end": end_of(gap)}
     free = escape(_("free %(start)s–%(end)s") % times)
     link = ""
     if target := booking(gap, station):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
@@ -39,7 +39,7 @@ def timetable(board: Board, *, can_book: bool) -> SafeString:
     top, bottom = (hour * _ROWS_A_HOUR for hour in _USUAL_HOURS)
     if taken:
         top = min(cell.first for cell in taken) // _ROWS_A_HOUR * _ROWS_A_HOUR
-        bottom = -(-max(cell.last for cell in taken) // _ROWS_A_HOUR) * _ROWS_A_HOUR
+        bottom = -(-max(map(_shown_until, taken)) // _ROWS_A_HOUR) * _ROWS_A_HOUR
     filled = [_filled(cells, top, bottom) for cells in columns]
     now = _row_of(clock.now()) if board.is_today else -1
     lines = []
@@ -78,14 +78,19 @@ def _cells(lane: Lane, *, can_book: bool) -> list[_Cell]:
     return sorted(made, key=lambda cell: cell.first)
 
 
+def _shown_until(cell: _Cell) -> int:
+    """The row until which the table must reach: of what is free until midnight, an hour will do."""
+    return cell.last if cell.exams or cell.last < _ROWS_A_DAY else cell.first + _ROWS_A_HOUR
+
+
 def _filled(cells: Iterable[_Cell], top: int, bottom: int) -> dict[int, _Cell]:
     """A column without holes, each cell by its first row."""
     made, at = {}, top
     for cell in (*cells, _Cell(bottom, bottom)):
         if at < cell.first:
             made[at] = _Cell(at, cell.first)
-        made[cell.first] = cell
-        at = cell.last
+        made[cell.first] = replace(cell, last=min(cell.last, bottom))
+        at = min(cell.last, bottom)
     return made
 
 
@@ -100,7 +105,7 @@ def _drawn(cell: _Cell, lane: Lane) -> str:
         inside = "".join(_exam(exam, station) for exam in cell.exams)
         return f'<td class="taken"{rowspan}>{inside}'
     if cell.gap:
-        times = {"start": f"{cell.gap.start:%H:%M}", "end": f"{cell.gap.end:%H:%M}"}
+        times = {"start": f"{cell.gap.start:%H:%M}", "end": rows.end_of(cell.gap)}
         text = escape(_("free %(start)s–%(end)s") % times)
         target = rows.booking(cell.gap, station)
         return f'<td class="free"{rowspan}>' + (
@@ -113,7 +118,7 @@ def _exam(exam: Exam, station: int) -> str:
     page = rows.address("exam", exam.pk)
     return (
         f'<div class="slot" {rows.facts(exam, station)}>'
-        f'<a href="{page}">{exam.start:%H:%M} {person(exam.name)}</a>'
+        f'<a href="{page}">{exam.start:%H:%M} {person(exam.name)}</a>{rows.more(exam)}'
         f"<span>{escape(exam.description)}</span>"
         f'<span class="id">{escape(exam.patient_id)} · {escape(born(exam.birth_date))}</span>'
         f"<span {rows.status(exam.status)}</span>{rows.tags(exam)}</div>"

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_POST
 from worklist import catalogue, values
 from worklist.actor import actor
 from worklist.catalogue import CodedText, StaleError
+from worklist.lookup import has_words, words_of
 from worklist.modalities import modalities
 from worklist.models import Code, ProcedureType, Station
 from worklist.roles import needs
@@ -173,11 +174,11 @@ class ProcedureForm(SetupForm):
 @needs(PERMISSION)
 def procedures(request: HttpRequest) -> HttpResponse:
     """The catalogue, narrowed by words of which accents and case do not count."""
-    words = values.search_words(request.GET.get("q", "")).split()
+    words = words_of(request.GET.get("q", ""))
     kinds = [
         kind
         for kind in ProcedureType.objects.select_related("default_station")
-        if all(word in values.search_words(f"{kind.code} {kind.description}") for word in words)
+        if has_words(values.searched_by(f"{kind.code} {kind.description}"), words)
     ]
     page = Paginator(kinds, _PER_PAGE).get_page(request.GET.get("page"))
     return render(request, "setup/procedures.html", {"page": page, "q": request.GET.get("q", "")})

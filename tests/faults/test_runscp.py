@@ -1,0 +1,206 @@
+"""Peers that misbehave at a real `runscp`: others are answered as usual, and nothing stays."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from statistics import median
+from time import monotonic
+
+import pytest
+
+from tests.cast import step
+from tests.raw import (
+    ABORT,
+    ABORTED,
+    CANCELLED,
+    RELEASE,
+    SUCCESS,
+    Peer,
+    cancel,
+    echo,
+    find,
+    pdu,
+    request,
+    until,
+)
+from tests.test_acceptance import STOPS_WITHIN, Start, first_line, runscp
+from tests.test_wire import steps
+
+__all__ = ["runscp"]
+
+# Threads that wait for the next connection stay for a while.
+SPARE_THREADS = 16
+# The machine does other things at the same time, and a test must not fail of them.
+USUAL = 8.0
+BOUNDS = {
+    "DICOM_REQUEST_SECONDS": "2",
+    "DICOM_PDU_SECONDS": "1",
+    "DICOM_SEND_SECONDS": "1",
+    "DICOM_MAX_CONNECTIONS_PER_ADDRESS": "300",
+    "DICOM_ACCESS": "any",
+}
+
+
+class Running:
+    """A runscp, and what it holds."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.port = int(first_line(process).partition("127.0.0.1:")[2].partition(",")[0])
+        self.proc = Path(f"/proc/{process.pid}")
+        self.usual = self.answered_in()
+        self.files, self.threads = self.held()
+
+    def held(self) -> tuple[int, int]:
+        return (
+            len(list((self.proc / "fd").iterdir())),
+            len(list((self.proc / "task").iterdir())),
+        )
+
+    def memory(self) -> int:
+        """Resident kB."""
+        return int((self.proc / "statm").read_text().split()[1]) * 4
+
+    def call(self, **more: int) -> Peer:
+        return Peer(self.port, **more)
+
+    def answered_in(self) -> float:
+        """Seconds for an association with a query: the median of some."""
+        took = []
+        for _ in range(9):
+            started = monotonic()
+            with self.call() as peer:
+                peer.associate()
+                peer.send(find())
+                assert peer.statuses()[-1] == SUCCESS
+                peer.release()
+            took.append(monotonic() - started)
+        return median(took)
+
+    def serves_as_usual(self) -> None:
+        assert self.answered_in() < max(self.usual * USUAL, 0.1)
+
+    def is_as_before(self) -> bool:
+        files, threads = self.held()
+        return files <= self.files and threads <= self.threads + SPARE_THREADS
+
+
+@pytest.fixture
+def running(runscp: Start) -> Iterator[Running]:
+    step()
+    running = Running(runscp("--port", "0", **BOUNDS))
+    yield running
+    until(running.is_as_before, "something is left behind")
+    running.serves_as_usual()
+    running.process.send_signal(signal.SIGTERM)
+    _, err = running.process.communicate(timeout=STOPS_WITHIN)
+    assert running.process.returncode == 0
+    assert "Traceback" not in err
+
+
+def test_port_scans(running: Running) -> None:
+    for _ in range(200):
+        running.call().socket.close()
+    running.serves_as_usual()
+
+
+def test_silent_and_slow_ones(running: Running) -> None:
+    with ExitStack() as stack:
+        peers = [stack.enter_context(running.call()) for _ in range(100)]
+        for number, peer in enumerate(peers):
+            peer.send(request()[: (0, 1, 6, 50)[number % 4]])
+        running.serves_as_usual()
+        for peer in peers:
+            assert peer.is_hung_up_on()
+
+
+def test_associations_that_idle(running: Running) -> None:
+    with ExitStack() as stack:
+        peers = [stack.enter_context(running.call()).associate() for _ in range(90)]
+        running.serves_as_usual()
+        for peer in peers:
+            peer.send(echo())
+            peer.receive()
+            peer.release()
+
+
+def test_garbage(running: Running) -> None:
+    chance = random.Random(3)
+    for number in range(200):
+        with running.call() as peer:
+            if number % 3:
+                peer.associate()
+            with suppress(OSError):
+                peer.send(chance.randbytes(chance.randrange(10, 200)), ABORT)
+                peer.socket.shutdown(1)
+            peer.rest()
+    running.serves_as_usual()
+
+
+def test_lengths_without_end(running: Running) -> None:
+    before = running.memory()
+    for number in range(10):
+        with running.call() as peer:
+            if number % 2:
+                peer.associate()
+            with suppress(OSError):
+                peer.send(pdu(4 if number % 2 else 1, b"", length=0xFFFFFFFF))
+                for _ in range(1000):
+                    peer.send(bytes(16384))
+    assert running.memory() - before < 8 * 1024
+
+
+def test_readers_that_do_not_read(running: Running) -> None:
+    steps(600, PatientComments="x" * 10000)
+    with ExitStack() as stack:
+        identifier = bytes.fromhex("1000004000000000")
+        for _ in range(4):
+            peer = stack.enter_context(running.call(receives=4096)).associate()
+            peer.send(find(1, identifier))
+            peer.read(1)
+        with running.call() as good:
+            good.associate()
+            good.send(echo())
+            good.receive()
+            good.release()
+        until(running.is_as_before, "a reader that does not read is kept", within=60)
+    # All of it is a large answer: what is usual is another thing now.
+    running.usual = running.answered_in()
+
+
+def test_cancels_releases_and_aborts_in_the_middle(running: Running) -> None:
+    steps(300)
+    running.usual = running.answered_in()
+    for number in range(60):
+        with running.call() as peer:
+            peer.associate()
+            what = (cancel(1), RELEASE, ABORT, b"")[number % 4]
+            peer.send(find(1), *([what] if number % 8 < 4 else []))
+            if number % 8 >= 4:
+                peer.receive(), peer.receive()
+                peer.send(what)
+            if number % 4 == 0:
+                assert peer.statuses()[-1] in (CANCELLED, SUCCESS)
+            elif number % 4 == 1:
+                assert peer.rest()[-10] in (ABORTED, 6)
+            elif number % 4 == 2:
+                peer.rest()
+
+
+def test_a_stop_with_all_of_them_there(runscp: Start) -> None:
+    step()
+    running = Running(runscp("--port", "0", **BOUNDS))
+    with ExitStack() as stack:
+        for begun in (0, 1, 30):
+            stack.enter_context(running.call()).send(request()[:begun])
+        stack.enter_context(running.call()).associate()
+        stack.enter_context(running.call()).associate().send(echo()[:3])
+        running.process.send_signal(signal.SIGTERM)
+        _, err = running.process.communicate(timeout=STOPS_WITHIN)
+    assert running.process.returncode == 0
+    assert "Traceback" not in err

@@ -1,0 +1,82 @@
+"""PostgreSQL reads each kind of query that scanners send by an index, not table by table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+
+from dicomscp import find, identifier, plan
+from dicomscp.scope import NO_RULES
+from tests import network, tools
+from tests.strategies import Query
+from tests.test_acceptance import query
+from worklist import clock
+from worklist.models import ScheduledProcedureStep
+
+pytestmark = [pytest.mark.django_db(transaction=True), tools.needs("postgres")]
+
+LARGE = ("scheduledprocedurestep", "requestedprocedure", "imagingservicerequest", "patient")
+STEP = "worklist_step_(start|status|open)"
+
+
+@pytest.fixture
+def worklist() -> Iterator[ScheduledProcedureStep]:
+    """Ten days of fifty exams, some years of them; one of today's."""
+    call_command("synthesize", "6000", "--today", "50", verbosity=0)
+    with connection.cursor() as cursor:
+        # What was loaded a moment ago stands before the index of trigrams, not in it.
+        cursor.execute("VACUUM ANALYZE worklist_patient")
+    found = ScheduledProcedureStep.objects.filter(start_date=clock.today(), status="SCHEDULED")
+    yield found.order_by("pk")[0]
+
+
+def plan_of(wanted: Query) -> str:
+    """How the database would read what this asks for, as EXPLAIN tells it."""
+    elements = identifier.read(network.encode(wanted, is_explicit=False), implicit_vr=True)
+    reading = find.reading(plan.make(elements), NO_RULES, now=clock.now(), limit=5000)
+    sql, params = reading._statement.sql_with_params
+    with connection.cursor() as cursor:
+        # A small table is read as a whole where that is allowed, whatever indexes it has.
+        cursor.execute("SET enable_seqscan = off")
+        cursor.execute(f"EXPLAIN {sql}", params)
+        told = "\n".join(line for (line,) in cursor.fetchall())
+        cursor.execute("RESET enable_seqscan")
+    return told
+
+
+def test_every_kind_of_query_has_its_index(worklist: ScheduledProcedureStep) -> None:
+    procedure = worklist.requested_procedure
+    patient = procedure.request.patient
+    today = clock.today().strftime("%Y%m%d")
+    date = {"ScheduledProcedureStepStartDate": today}
+    range_ = {"ScheduledProcedureStepStartDate": f"{today}-{today}"}
+    station = {"ScheduledStationAETitle": worklist.stations.get().ae_title}
+    modality = {"Modality": worklist.modality}
+    asked: list[tuple[Query, str]] = [
+        (query({**station, **date}), STEP),
+        (query({**station, **range_}), STEP),
+        (query({**station, **date}), "worklist_stepstation_"),
+        (query({**modality, **date}), "worklist_step_(modality|status|open)"),
+        (query({**modality, **range_}), "worklist_step_(modality|status|open)"),
+        (query(station), "worklist_step_(open|status)"),
+        (query(), "worklist_step_(open|status)"),
+        (query({"ScheduledProcedureStepStatus": "ARRIVED"}), "worklist_step_status"),
+        (query({"ScheduledProcedureStepID": worklist.step_id}), "worklist_step_step_id"),
+        (query(PatientID=patient.patient_id), "worklist_patient_id_"),
+        (query(PatientID=patient.patient_id[:8] + "*"), "worklist_patient_id_like"),
+        (query(AccessionNumber=procedure.request.accession_number), "worklist_request_accession"),
+        (query(AccessionNumber="Y0000001*"), "worklist_request_accession_like"),
+        (query(RequestedProcedureID=procedure.procedure_id), "worklist_procedure_id"),
+        (query(StudyInstanceUID=procedure.study_instance_uid), "study_instance_uid"),
+        (query(PatientName=patient.name[:7] + "*"), "worklist_patient_name_like"),
+        (query(PatientName="*" + patient.name[2:7] + "*"), "worklist_patient_name_trigrams"),
+    ]
+    for wanted, index in asked:
+        told = plan_of(wanted)
+        assert re.search(index, told), f"{index} is not used:\n{told}"
+        for table in LARGE:
+            assert f"Seq Scan on worklist_{table}" not in told, told
