@@ -69,6 +69,7 @@ def unavailable(request: HttpRequest) -> HttpResponse:
     context: dict[str, Any] = {"request_id": getattr(request, "id", ""), "is_form": is_form}
     if is_form and kept.is_whole(request):
         context |= {"kept": kept.fields(request), "path": request.get_full_path()}
+        context["is_once"] = "form_key" in request.POST
         context["csrf_token"] = get_token(request)
     response = HttpResponse(render_to_string("errors/503.html", context), status=503)
     response["Retry-After"] = str(_AGAIN)
