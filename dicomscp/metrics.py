@@ -24,6 +24,7 @@ from prometheus_client.registry import Collector
 from dicomscp import health, heartbeat, silence
 from dicomscp.access import Reason, Verdict
 from dicomscp.heartbeat import Process
+from dicomscp.replica import State
 from dicomscp.tally import BOUNDS
 from worklist import database, delivery
 from worklist.models import Station, StationTitle
@@ -72,8 +73,27 @@ def _of_processes(processes: Sequence[Process]) -> Iterator[Metric]:
         dropped.add_metric(name, process.row.dropped)
         lost.add_metric(name, process.row.unsigned)
     yield from (age, is_open, dropped, lost)
+    yield from _replicas(processes)
     yield from _calls(processes)
     yield from _queries(processes)
+
+
+def _replicas(processes: Sequence[Process]) -> Iterator[Metric]:
+    is_read = GaugeMetricFamily(
+        "worklist_replica_read", "1: queries are read from the replica", labels=["process"]
+    )
+    behind = GaugeMetricFamily(
+        "worklist_replica_behind_seconds",
+        "How old at most is what the replica shows",
+        labels=["process"],
+    )
+    for process in processes:
+        if told := process.row.replica:
+            name = [_name(process)]
+            is_read.add_metric(name, float(told["state"] == State.READ))
+            if told["behind"] is not None:
+                behind.add_metric(name, told["behind"])
+    yield from (is_read, behind)
 
 
 def _calls(processes: Sequence[Process]) -> Iterator[Metric]:
