@@ -7,8 +7,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,21 @@ import pytest
 from tests import postgres
 from tests.raw import until
 
-# A primary that was away is found again at once.
-_SETTINGS = ("wal_retrieve_retry_interval=200ms", "synchronous_commit=on")
+# Where a server is started.
+Place = Callable[[], AbstractContextManager[None]]
+
+_ALL = ("all", "replication")
+# A primary that was away is found again at once, and has what its replica missed.
+_SETTINGS = ("wal_retrieve_retry_interval=200ms", "wal_keep_size=512MB", "synchronous_commit=on")
 
 
 class Cluster:
     """One of the two, and what it knows."""
 
-    def __init__(self, folder: Path, binaries: Path, *settings: str) -> None:
-        self.folder, self._binaries, self._settings = folder, binaries, settings
-        self.process = postgres.launch(folder, binaries, *_SETTINGS, *settings)
+    def __init__(self, folder: Path, binaries: Path, *settings: str, at: Place) -> None:
+        self.folder, self.binaries = folder, binaries
+        self._settings, self._at = settings, at
+        self.start()
 
     @property
     def url(self) -> str:
@@ -63,7 +68,8 @@ class Cluster:
         (self.folder / "data" / "postmaster.pid").unlink(missing_ok=True)
 
     def start(self) -> None:
-        self.process = postgres.launch(self.folder, self._binaries, *_SETTINGS, *self._settings)
+        with self._at():
+            self.process = postgres.launch(self.folder, self.binaries, *_SETTINGS, *self._settings)
 
     def restart(self) -> None:
         """As an administrator does who is in a hurry."""
@@ -73,8 +79,11 @@ class Cluster:
 
 
 @contextmanager
-def primary(*settings: str) -> Iterator[Cluster]:
-    """A server with an empty database; the test is skipped where none starts."""
+def primary(*settings: str, network: str = "", at: Place = nullcontext) -> Iterator[Cluster]:
+    """A server with an empty database; the test is skipped where none starts.
+
+    It lets in everybody of the network; `at` is where it is started.
+    """
     with ExitStack() as stack:
         folder = stack.enter_context(_folder())
         try:
@@ -83,8 +92,11 @@ def primary(*settings: str) -> Iterator[Cluster]:
             first = postgres.start_in(folder, binaries)
             first.send_signal(signal.SIGINT)
             first.wait()
+            if network:
+                with (folder / "data" / "pg_hba.conf").open("a") as access:
+                    access.writelines(f"host {each} all {network} trust\n" for each in _ALL)
             copies = sorted((folder / "copy").glob("**/bin"))
-            cluster = Cluster(folder, copies[0] if copies else binaries, *settings)
+            cluster = Cluster(folder, copies[0] if copies else binaries, *settings, at=at)
         except (StopIteration, OSError, postgres.CannotStartError) as error:
             pytest.skip(f"PostgreSQL does not start, or has no pg_basebackup: {error}")
         stack.callback(_end, cluster)
@@ -92,7 +104,9 @@ def primary(*settings: str) -> Iterator[Cluster]:
 
 
 @contextmanager
-def replica(of: Cluster, *settings: str, conninfo: str = "") -> Iterator[Cluster]:
+def replica(
+    of: Cluster, *settings: str, conninfo: str = "", at: Place = nullcontext
+) -> Iterator[Cluster]:
     """A replica that streams from this one, `conninfo` being where it finds it."""
     with ExitStack() as stack:
         folder = stack.enter_context(_folder())
@@ -101,17 +115,20 @@ def replica(of: Cluster, *settings: str, conninfo: str = "") -> Iterator[Cluster
             run_as |= {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
             os.chown(folder, account.pw_uid, account.pw_gid)
         where = conninfo or f"host={of.folder} user={postgres.USER}"
-        copied = subprocess.run(
-            [
-                *(of._binaries / "pg_basebackup", "--pgdata", folder / "data", "--checkpoint=fast"),
-                *("--write-recovery-conf", "--wal-method=stream", "--no-sync", "--dbname", where),
-            ],
-            **run_as,
-            capture_output=True,
-            text=True,
-        )
+        program = of.binaries / "pg_basebackup"
+        words: list[str | Path] = [
+            program,
+            "--pgdata",
+            folder / "data",
+            "--checkpoint=fast",
+            "--dbname",
+            where,
+        ]
+        words += ["--write-recovery-conf", "--wal-method=stream", "--no-sync"]
+        with at():
+            copied = subprocess.run(words, **run_as, capture_output=True, text=True)
         assert copied.returncode == 0, copied.stderr
-        cluster = Cluster(folder, of._binaries, *settings)
+        cluster = Cluster(folder, of.binaries, *settings, at=at)
         stack.callback(_end, cluster)
         until(lambda: cluster.value("SELECT count(*) FROM pg_stat_wal_receiver") == 1)
         yield cluster

@@ -66,7 +66,12 @@ def leased(
     settings.DICOM_DATABASE_CONNECTIONS = 3
     monkeypatch.setattr(lease, "_turns", None)
     lease.keep()
-    until(replica.may_be_read, f"the replica is not read from: {replica.told()}")
+    try:
+        until(replica.may_be_read)
+    except AssertionError:
+        told = replica.told()
+        lease.close()
+        pytest.fail(f"the replica is not read from: {told}, {where(*both)}")
     yield both
     lease.close()
     _first, second = both
@@ -76,6 +81,16 @@ def leased(
         else:
             each.start()
     second.ask("SELECT pg_wal_replay_resume()")
+
+
+def where(first: Cluster, second: Cluster) -> list[Any]:
+    """What the two say of the log."""
+    return [
+        *first.ask("SELECT pg_current_wal_lsn(), timeline_id FROM pg_control_checkpoint()"),
+        *second.ask("SELECT pg_last_wal_replay_lsn(), pg_get_wal_replay_pause_state()"),
+        *second.ask("SELECT timeline_id FROM pg_control_checkpoint()"),
+        *second.ask("SELECT status, flushed_lsn FROM pg_stat_wal_receiver"),
+    ]
 
 
 def answered(sql: str = IS_REPLICA) -> Any:
@@ -181,6 +196,7 @@ def test_a_replica_that_replays_nothing_is_read_until_it_is_too_old(
     first, second = leased
     first.ask("CREATE TABLE IF NOT EXISTS booked (one int)")
     first.ask("TRUNCATE booked")
+    until(lambda: second.value("SELECT to_regclass('booked')") is not None)
     until(lambda: second.value("SELECT count(*) FROM booked") == 0)
     second.ask("SELECT pg_wal_replay_pause()")
     until(lambda: second.value("SELECT pg_get_wal_replay_pause_state()") == "paused")
