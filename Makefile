@@ -3,7 +3,7 @@ PYTHON = .venv/bin/python
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --only-binary :all: \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: run test lint messages lang bench-web screenshots lock sbom
+.PHONY: run test lint messages lang bench bench-idle bench-web screenshots lock sbom
 
 run:
 	python3 manage.py demo
@@ -25,7 +25,15 @@ messages:
 lang:
 	$(PYTHON) manage.py compilemessages --ignore=.venv --ignore=var
 
-# How fast the pages answer; benchmarks/README.md says how to read it.
+# How fast the worklist answers, beside other servers; benchmarks/README.md says how to read it.
+bench:
+	$(PYTHON) -m benchmarks
+
+# What scanners cost that stay associated and say nothing.
+bench-idle:
+	$(PYTHON) -m benchmarks.idle
+
+# How fast the pages answer.
 bench-web:
 	$(PYTHON) -m benchmarks.web
 

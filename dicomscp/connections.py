@@ -19,12 +19,14 @@ from django.db import DEFAULT_DB_ALIAS, Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg import RawCursor
 
+from dicomscp.statement import Execute, Row
+
 # Seconds: after which an idle one is closed, and how often deadlines are looked at.
 _IDLE = 60.0
 _TICK = 0.25
 # Enforced by the server, where it can: a statement, and the wait for a table that a migration has.
 _POSTGRES_TIMEOUTS = (
-    "-c statement_timeout=3500 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=10000 "
+    "-c statement_timeout=2800 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=10000 "
     # Of statements that are prepared; those that are not say their parameters in their text.
     "-c plan_cache_mode=force_generic_plan"
 )
@@ -48,14 +50,18 @@ class Kept:
     def open(self) -> None:
         """Connect. Raises Django's database errors."""
         self.wrapper.ensure_connection()
+        raw: Any = self.wrapper.connection
+        execute: Execute | None = None
         if self.wrapper.vendor == "postgresql":
-            raw: Any = self.wrapper.connection
-            if not self.wrapper.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"):
-                # Without it there is a pooler between, that hands a session to several.
-                raw.prepare_threshold, raw.prepared_max = 0, _MOST_PREPARED
-                self.wrapper.prepared = partial(RawCursor, raw)  # type: ignore[attr-defined]
             # A descriptor of our own: that of the library may be another's when we cut.
             self._line = socket.socket(fileno=os.dup(raw.pgconn.socket))
+            # Where this is set there is a pooler between, that hands a session to several.
+            if not self.wrapper.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"):
+                raw.prepare_threshold, raw.prepared_max = 0, _MOST_PREPARED
+                execute = partial(_prepared, raw)
+        elif self.wrapper.vendor == "sqlite":
+            execute = partial(_plainly, raw)
+        self.wrapper.execute = execute  # type: ignore[attr-defined]  # asked for by statements
 
     def cut(self) -> None:
         """Let what is being read fail."""
@@ -84,6 +90,16 @@ class Kept:
             del connections[DEFAULT_DB_ALIAS]
             for each in own:
                 connections[DEFAULT_DB_ALIAS] = each
+
+
+def _prepared(raw: Any, sql: str, params: tuple[Any, ...]) -> list[Row]:
+    rows: list[Row] = RawCursor(raw).execute(sql.encode(), params, prepare=True).fetchall()
+    return rows
+
+
+def _plainly(raw: Any, sql: str, params: tuple[Any, ...]) -> list[Row]:
+    rows: list[Row] = raw.execute(sql, params).fetchall()
+    return rows
 
 
 def _is_default(wrapper: BaseDatabaseWrapper) -> bool:
@@ -184,7 +200,7 @@ class Shelf:
 
     def _watch(self) -> None:
         while True:
-            if not self._busy.wait(_IDLE if self._free else None):
+            if not self._busy.wait(_IDLE):
                 self._close_those_idle(_IDLE)
                 continue
             time.sleep(_TICK)

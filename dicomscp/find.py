@@ -7,7 +7,7 @@ match. No pynetdicom, no Identifier.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import islice
 from typing import Any
@@ -99,9 +99,26 @@ class Reading:
         """The rows of the matching steps. Raises TooManyMatches past the limit."""
         if self._limit is None:
             return list(self._matching(self._every()))
-        candidates = self._statement.rows()
-        if len(candidates) <= self._limit:
-            return list(self._matching(candidates))
+        found = self.few()
+        return self.many() if found is None else found
+
+    def few(self, marks: Mapping[str, str] | None = None) -> list[Row] | None:
+        """The rows of the matching steps, None when the candidates that are read do not tell.
+
+        `marks` are the texts that stand this time for some that were asked for. Raises
+        TooManyMatches when it is known already.
+        """
+        candidates = self._statement.rows(marks)
+        found = list(self._matching(candidates))
+        if self._limit is None or len(candidates) <= self._limit:
+            return found
+        if self._undecided and len(found) > self._limit:
+            raise TooManyMatches(self._limit, None)
+        return None
+
+    def many(self) -> list[Row]:
+        """The rows of the matching steps among however many candidates; as `rows` does."""
+        assert self._limit is not None
         if not self._undecided:
             raise TooManyMatches(self._limit, self._steps.count())
         # Those behind the last candidate may match, too.

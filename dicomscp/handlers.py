@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from django.conf import settings
 from django.utils import timezone
 from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
@@ -40,6 +39,7 @@ from dicomscp.status import (
     UNABLE_TO_PROCESS,
     Refusal,
 )
+from dicomscp.wire.association import WorklistAssociation
 from worklist import clock
 
 logger = logging.getLogger(__name__)
@@ -51,9 +51,6 @@ Answer = tuple[int | Dataset, bytes | Dataset | None]
 _EXTENDED_NEGOTIATION = b"\x01\x01\x00\x00"
 # What the journal keeps of an Identifier: no more than is read.
 _MOST_KEPT = identifier.MAX_BYTES
-
-# The associations that are in the middle of an answer.
-_answering: set[int] = set()
 
 
 def _read(question: Question, call: Call, account: _Account) -> tuple[list[Row], Rules, Answering]:
@@ -77,7 +74,7 @@ def _rows(question: Question, call: Call) -> tuple[list[Row], Rules, Answering]:
         raise Refusal(NOT_AUTHORISED, "Calling AE title not recognised")
     rules = verdict.station.rules if verdict.station else NO_RULES
     answering = questions.answering(question, rules, now=clock.now())
-    return answering.reading.rows(), rules, answering
+    return answering.rows(), rules, answering
 
 
 @dataclass
@@ -129,11 +126,6 @@ class _Account:
         )
 
 
-def is_answering(association: object) -> bool:
-    """Whether an association is in the middle of a request: then a stop waits for it."""
-    return id(association) in _answering
-
-
 def _status(refusal: Refusal) -> Dataset:
     dataset = Dataset()
     dataset.Status = refusal.status
@@ -146,7 +138,6 @@ def _status(refusal: Refusal) -> Dataset:
 def on_find(event: evt.Event) -> Iterator[Answer]:
     """Answer a Modality Worklist C-FIND (PS3.4 K.4.1)."""
     account = _Account()
-    _answering.add(id(event.assoc))
     try:
         yield from _answers(event, account)
     except Refusal as refusal:
@@ -165,7 +156,6 @@ def on_find(event: evt.Event) -> Iterator[Answer]:
         account.status, account.comment = failure.status, failure.error_comment
         yield _status(failure), None
     finally:
-        _answering.discard(id(event.assoc))
         account.write(event)
 
 
@@ -187,9 +177,9 @@ def _answers(event: evt.Event, account: _Account) -> Iterator[Answer]:
     )
     rows, rules, answering = _read(question, call, account)
     account.matches = len(rows)
-    is_plain = settings.DICOM_PLAIN_PATH or not getattr(event.assoc, "takes_bytes", False)
+    takes_bytes = cast(WorklistAssociation, event.assoc).takes_bytes
     write: Callable[[Row], bytes | Dataset]
-    write = _plainly(question, rules, answering) if is_plain else answering.write
+    write = answering.write if takes_bytes else _plainly(question, rules, answering)
     for row in rows:
         if event.is_cancelled:
             account.status = CANCEL
@@ -205,7 +195,7 @@ def _plainly(question: Question, rules: Rules, answering: Answering) -> Callable
     """What writes a response as pydicom does; the bytes are the same."""
     return lambda row: response.identifier(
         question.plan,
-        answering.reading.layout.item(row),
+        answering.item(row),
         implicit_vr=question.implicit_vr,
         character_set=rules.character_set,
         alphabetic_only=rules.alphabetic_only,

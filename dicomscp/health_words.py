@@ -92,6 +92,8 @@ def _server(health: Health) -> Iterator[Line]:
 
 def _running(name: str, process: Process) -> Line:
     row = process.row
+    if row.worker:
+        name = _("DICOM server, worker %(number)d") % {"number": row.worker}
     values = {
         "title": row.ae_title,
         "port": row.port,

@@ -24,6 +24,7 @@ from dicomscp import certificates, replica
 from dicomscp.journal import JOURNAL, Journal
 from dicomscp.models import Heartbeat
 from dicomscp.server import WorklistScp
+from dicomscp.wire import bounds
 from worklist.audit import seals
 from worklist.version import VERSION
 
@@ -48,13 +49,19 @@ class Heart:
     """Writes the row of one server, again and again."""
 
     def __init__(
-        self, scp: WorklistScp, *, journal: Journal = JOURNAL, every: dt.timedelta = EVERY
+        self,
+        scp: WorklistScp,
+        *,
+        worker: int = 0,
+        journal: Journal = JOURNAL,
+        every: dt.timedelta = EVERY,
     ) -> None:
         self._scp, self._journal, self._every = scp, journal, every
         self._own: dict[str, Any] = {
             "id": uuid.uuid4(),
             "host": socket.gethostname()[:255],
             "pid": os.getpid(),
+            "worker": worker,
             "version": VERSION,
             "ae_title": scp.ae_title.strip(),
             "port": scp.port,
@@ -98,7 +105,7 @@ class Heart:
                 associations=self._scp.open_associations,
                 dropped=self._journal.dropped,
                 unsigned=self._journal.unsigned,
-                counts=self._journal.tally.counts(),
+                counts={**self._journal.tally.counts(), "bounds": dict(bounds.refused)},
                 certificates=_certificates(),
                 replica=told.as_json() if (told := replica.told()) else None,
             )
@@ -119,9 +126,9 @@ class Heart:
 
 
 @contextmanager
-def beating(scp: WorklistScp, *, every: dt.timedelta = EVERY) -> Iterator[None]:
-    """A heart that beats for this server to the end of the block."""
-    heart = Heart(scp, every=every)
+def beating(scp: WorklistScp, *, worker: int = 0, every: dt.timedelta = EVERY) -> Iterator[None]:
+    """A heart that beats for this server, or this worker of several, to the end of the block."""
+    heart = Heart(scp, worker=worker, every=every)
     heart.start()
     try:
         yield
@@ -192,8 +199,8 @@ def is_running() -> bool:
     return any(process.is_alive for process in processes())
 
 
-def _seat(process: Process) -> tuple[str, int]:
-    return process.row.host, process.row.port
+def _seat(process: Process) -> tuple[str, int, int]:
+    return process.row.host, process.row.port, process.row.worker
 
 
 def _place(process: Process) -> tuple[str, int]:

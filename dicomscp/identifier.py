@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pydicom.datadict import dictionary_VR
 
@@ -237,6 +238,7 @@ def _swapped(value: bytes, size: int) -> bytes:
     return b"".join(value[start : start + size][::-1] for start in range(0, len(value), size))
 
 
+@lru_cache(maxsize=4096)
 def _dictionary_vr(tag: int) -> str:
     try:
         vr = dictionary_VR(tag)

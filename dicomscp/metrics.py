@@ -26,6 +26,7 @@ from dicomscp.access import Reason, Verdict
 from dicomscp.heartbeat import Process
 from dicomscp.replica import State
 from dicomscp.tally import BOUNDS
+from dicomscp.wire.bounds import Bound
 from worklist import database, delivery
 from worklist.models import Station, StationTitle
 from worklist.version import VERSION
@@ -66,13 +67,20 @@ def _of_processes(processes: Sequence[Process]) -> Iterator[Metric]:
     lost = CounterMetricFamily(
         "worklist_audit_lost", "Events that the audit trail lost", labels=["process"]
     )
+    past = CounterMetricFamily(
+        "worklist_bounds_passed",
+        "Peers that were hung up on, by the bound they had passed",
+        labels=["process", "bound"],
+    )
     for process in processes:
         name = [_name(process)]
         age.add_metric(name, process.age.total_seconds())
         is_open.add_metric(name, process.row.associations if process.is_alive else 0)
         dropped.add_metric(name, process.row.dropped)
         lost.add_metric(name, process.row.unsigned)
-    yield from (age, is_open, dropped, lost)
+        for bound in Bound:
+            past.add_metric([*name, bound], process.row.counts.get("bounds", {}).get(bound, 0))
+    yield from (age, is_open, dropped, lost, past)
     yield from _replicas(processes)
     yield from _calls(processes)
     yield from _queries(processes)
@@ -205,4 +213,6 @@ def _stations() -> dict[str, str]:
 
 
 def _name(process: Process) -> str:
-    return f"{process.row.host}:{process.row.port}"
+    """host:port, and the number of a worker behind it: host:port/2."""
+    worker = f"/{process.row.worker}" if process.row.worker else ""
+    return f"{process.row.host}:{process.row.port}{worker}"

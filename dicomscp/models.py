@@ -151,6 +151,8 @@ class Heartbeat(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     host = models.CharField(max_length=255)
     pid = models.PositiveIntegerField()
+    # Which one of several that share the port; 0: it serves it alone.
+    worker = models.PositiveIntegerField(default=0, db_default=0)
     version = models.CharField(max_length=32)
     ae_title = models.CharField(max_length=16)
     port = models.PositiveIntegerField()

@@ -204,11 +204,11 @@ def is_steady(conditions: Sequence[Condition]) -> bool:
 
 
 def _is_by_trigrams(condition: Condition) -> bool:
-    """Whether it asks for a patient's name by letters enough for the index of trigrams."""
+    """Whether it asks for a patient's name by a part of it, long enough for the index of these."""
     return (
         isinstance(condition, NameLike)
         and condition.attribute.keyword == "PatientName"
-        and all(re.search(r"[^*?^= ]{3}", group) for group in condition.groups if group)
+        and all(re.match(r"\*.*[^*?^= ]{3}", group) for group in condition.groups if group)
     )
 
 
@@ -227,7 +227,8 @@ def _name_like(path: str, pattern: str, *, is_multi_valued: bool) -> Q:
     if pattern.startswith("%"):
         # It is found wherever it stands.
         return where
-    where |= Q(**{f"{path}__dicom_like": f"%={pattern}"})
+    # Names of several groups have an index of their own, which is small where they are few.
+    where |= Q(**{f"{path}__dicom_like": "%=%"}) & Q(**{f"{path}__dicom_like": f"%={pattern}"})
     if is_multi_valued:
         where |= Q(**{f"{path}__dicom_like": f"%\\\\{pattern}"})
     return where

@@ -7,7 +7,9 @@ rules are kept.
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 from django.conf import settings
@@ -16,12 +18,30 @@ from dicomscp import find, identifier, plan, scope
 from dicomscp.encoding import Writer
 from dicomscp.find import Reading
 from dicomscp.identifier import Element
+from dicomscp.layout import Row
+from dicomscp.matching import AnyItem, Condition, Item, OneOf
 from dicomscp.plan import QueryPlan
 from dicomscp.scope import Rules
+from worklist import attributes
 
 # Of so many bytes at most, and so many requests; a console's Identifier has some hundred bytes.
 _LONGEST = 8192
 _MOST = 512
+_MOST_SHAPES = 128
+
+# What a bar code holds: texts that are compared as they stand, and that no rule looks at.
+_STEP = attributes.find("ScheduledProcedureStepSequence")
+_NUMBERS = frozenset(
+    {
+        attributes.find("AccessionNumber"),
+        attributes.find("PatientID"),
+        attributes.find("RequestedProcedureID"),
+        attributes.find("StudyInstanceUID"),
+        attributes.find("ScheduledProcedureStepSequence", "ScheduledProcedureStepID"),
+    }
+)
+# Nobody can ask for a text that is taken for a mark.
+_MARK = secrets.token_hex(16)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +60,36 @@ class Question:
 @dataclass(frozen=True, eq=False)
 class Answering:
     """How a question is answered to a station: the rows to read, and what is written of one."""
+
+    plan: QueryPlan
+    rules: Rules
+    moment: dt.datetime
+    limit: int
+    shared: _Shared
+    # What stands in the shared statement for the texts that were asked for.
+    marks: Mapping[str, str]
+
+    def rows(self) -> list[Row]:
+        """The matching rows. Raises TooManyMatches past the limit."""
+        found = self.shared.reading.few(self.marks)
+        if found is None:
+            # To look at them all, or to count them, is another statement, and rare.
+            alone = find.reading(self.plan, self.rules, now=self.moment, limit=self.limit)
+            return alone.many()
+        return found
+
+    def item(self, row: Row) -> Item:
+        """The step of a row."""
+        return self.shared.reading.layout.item(row)
+
+    def write(self, row: Row) -> bytes:
+        """The response's Identifier."""
+        return self.shared.write(row)
+
+
+@dataclass(frozen=True, eq=False)
+class _Shared:
+    """What the answers to all questions of one shape have in common."""
 
     reading: Reading
     write: Writer
@@ -67,12 +117,40 @@ _remembered = lru_cache(maxsize=_MOST)(_understood)
 
 @lru_cache(maxsize=_MOST)
 def _answering(question: Question, rules: Rules, moment: dt.datetime, limit: int) -> Answering:
-    reading = find.reading(question.plan, rules, now=moment, limit=limit)
+    shape, marks = _marked(question.plan)
+    shared = _shared(shape, rules, moment, limit, question.implicit_vr)
+    return Answering(question.plan, rules, moment, limit, shared, marks)
+
+
+@lru_cache(maxsize=_MOST_SHAPES)
+def _shared(
+    shape: QueryPlan, rules: Rules, moment: dt.datetime, limit: int, implicit_vr: bool
+) -> _Shared:
+    reading = find.reading(shape, rules, now=moment, limit=limit)
     write = Writer(
-        question.plan,
+        shape,
         reading.layout,
-        implicit_vr=question.implicit_vr,
+        implicit_vr=implicit_vr,
         character_set=rules.character_set,
         alphabetic_only=rules.alphabetic_only,
     )
-    return Answering(reading, write)
+    return _Shared(reading, write)
+
+
+def _marked(query: QueryPlan) -> tuple[QueryPlan, dict[str, str]]:
+    """The plan with marks in place of numbers that are other ones each time, and what they are."""
+    marks: dict[str, str] = {}
+
+    def mark(condition: Condition) -> Condition:
+        if isinstance(condition, AnyItem) and condition.attribute is _STEP:
+            return replace(condition, conditions=tuple(map(mark, condition.conditions)))
+        if not isinstance(condition, OneOf) or condition.attribute not in _NUMBERS:
+            return condition
+        mine = {
+            f"{_MARK}{condition.attribute.keyword}{position}": str(wanted)
+            for position, wanted in enumerate(condition.wanted)
+        }
+        marks.update(mine)
+        return replace(condition, wanted=tuple(mine))
+
+    return replace(query, conditions=tuple(map(mark, query.conditions))), marks

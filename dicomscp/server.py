@@ -29,6 +29,8 @@ ACSE_TIMEOUT = 10
 DIMSE_TIMEOUT = 30
 NETWORK_TIMEOUT = 300
 _POLL = 0.05
+# Seconds within which a loop that accepts has gone round, were it but to find nobody.
+_TURNS_WITHIN = 3.0
 # Seconds that aborted associations have to end.
 _ENDS_WITHIN = 2.0
 
@@ -93,6 +95,12 @@ class WorklistScp:
     @property
     def has_tls(self) -> bool:
         return self._tls is not None
+
+    @property
+    def is_accepting(self) -> bool:
+        """Whether the loops that accept connections go round."""
+        now = time.monotonic()
+        return all(now - server.last_turn < _TURNS_WITHIN for server in self._servers)
 
     def start(self) -> None:
         """Listen and serve in threads of its own.

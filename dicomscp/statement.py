@@ -6,7 +6,7 @@ Connections that are kept prepare it, too (lease).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Any
 
@@ -15,6 +15,8 @@ from django.db import DEFAULT_DB_ALIAS, connection, connections, models
 from django.db.models import Func, Subquery, TextField
 
 Row = tuple[Any, ...]
+# Of a kept connection: SQL and its parameters to rows, past Django's cursor.
+Execute = Callable[[str, tuple[Any, ...]], list[Row]]
 
 
 class Statement:
@@ -34,7 +36,11 @@ class Statement:
         except EmptyResultSet:
             self._sql, self._params = "", ()
             return
-        self._numbered = _numbered(self._sql).encode()
+        numbers = count(1)
+        self._spelt = {
+            "postgresql": _spelt(self._sql, lambda: f"${next(numbers)}"),
+            "sqlite": _spelt(self._sql, lambda: "?"),
+        }
         self._compiler = compiler
         self._converters = compiler.get_converters([column[0] for column in compiler.select])
 
@@ -50,7 +56,7 @@ class Statement:
         params = self._params
         if marks:
             params = tuple(marks.get(param, param) for param in params)
-        rows = self._prepared(params) if self._is_steady else None
+        rows = self._directly(params)
         if rows is None:
             with connection.cursor() as cursor:
                 cursor.execute(self._sql, params)
@@ -59,21 +65,19 @@ class Statement:
             return list(map(tuple, self._compiler.apply_converters(rows, self._converters)))
         return rows
 
-    def _prepared(self, params: tuple[Any, ...]) -> list[Row] | None:
-        """What the server's prepared statement answers, None where the connection has none."""
+    def _directly(self, params: tuple[Any, ...]) -> list[Row] | None:
+        """What a kept connection's own cursor answers; None where Django's is to be asked."""
         wrapper = connections[DEFAULT_DB_ALIAS]
-        prepared = getattr(wrapper, "prepared", None)
-        if prepared is None:
+        execute: Execute | None = getattr(wrapper, "execute", None)
+        if execute is None or (wrapper.vendor == "postgresql" and not self._is_steady):
             return None
         with wrapper.wrap_database_errors:
-            rows: list[Row] = prepared().execute(self._numbered, params, prepare=True).fetchall()
-        return rows
+            return execute(self._spelt[wrapper.vendor], params)
 
 
-def _numbered(sql: str) -> str:
-    """The same with PostgreSQL's own parameters: $1 for the first %s."""
-    numbers = count(1)
-    return re.sub("%([%s])", lambda found: "%" if found[1] == "%" else f"${next(numbers)}", sql)
+def _spelt(sql: str, one: Callable[[], str]) -> str:
+    """The SQL with a database's own parameters in place of each %s."""
+    return re.sub("%([%s])", lambda found: "%" if found[1] == "%" else one(), sql)
 
 
 class _Array(Func):

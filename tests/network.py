@@ -28,6 +28,8 @@ from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.sop_class import ModalityWorklistInformationFind
 
+from dicomscp.journal import JOURNAL
+from dicomscp.server import WorklistScp
 from dicomscp.wire import client
 from tests.strategies import CHARACTER_SET_VRS, Key, Query
 
@@ -60,6 +62,14 @@ def association(port: int, syntax: UID, *, ae_title: str = "CT1") -> Iterator[As
         yield assoc
     finally:
         assoc.release()
+
+
+def over(scp: WorklistScp) -> None:
+    """Wait until every association has ended, and the journal tells of each."""
+    for server in scp._servers:
+        for association in server.active_associations:
+            association.join(10)
+    assert JOURNAL.flush()
 
 
 def ask(assoc: Association, query: Query) -> Reply:

@@ -38,6 +38,7 @@ from pynetdicom.sop_class import ModalityWorklistInformationFind, Verification
 from dicomscp import find, handlers, lease, models, plan, server
 from dicomscp.server import WorklistScp
 from dicomscp.wire import client
+from dicomscp.wire.requests import Titles
 from tests import network, tools
 from tests.cast import DAY, YAMADA, code, step
 from tests.network import Reply
@@ -870,7 +871,11 @@ def test_the_connection_is_given_back_before_the_first_answer_leaves(
         step(ScheduledProcedureStepID=step_id)
     encoded = network.encode(query(), is_explicit=False)
     event: Any = SimpleNamespace(
-        assoc=SimpleNamespace(requestor=SimpleNamespace(ae_title="CT1", address="127.0.0.1")),
+        assoc=SimpleNamespace(
+            requestor=SimpleNamespace(ae_title="CT1", address="127.0.0.1"),
+            titles=Titles("CT1", "WORKLIST"),
+            takes_bytes=True,
+        ),
         request=SimpleNamespace(Identifier=BytesIO(encoded)),
         context=SimpleNamespace(transfer_syntax=ImplicitVRLittleEndian),
         is_cancelled=False,

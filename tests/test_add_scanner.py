@@ -17,7 +17,6 @@ from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom import AE
 from pynetdicom.sop_class import ModalityWorklistInformationFind, Verification
 
-from dicomscp.journal import JOURNAL
 from dicomscp.models import Association, Query
 from dicomscp.server import WorklistScp
 from dicomscp.wire import client as wire
@@ -388,7 +387,7 @@ def test_a_real_caller_is_heard_taken_over_and_then_answered(
     made = Station.objects.get()
     echo(scp.port, "CT-01")
     assert refused(scp.port, "CT-01")
-    assert JOURNAL.flush()
+    network.over(scp)
     page = text(admin.get(listening))
     assert page.count("<article") == 2
     assert "The connection works." not in page  # it is not the one that is set up
@@ -397,7 +396,7 @@ def test_a_real_caller_is_heard_taken_over_and_then_answered(
     take(admin, made, call, "title")
     with network.association(scp.port, ImplicitVRLittleEndian, ae_title="CT-01") as assoc:
         assert len(network.ask(assoc, query()).pendings) == 1
-    assert JOURNAL.flush()
+    network.over(scp)
     page = text(admin.get(listening))
     assert "Let in: it is set up" in page
     assert "1 exam sent" in page

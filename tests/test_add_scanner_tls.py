@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from dicomscp.journal import JOURNAL
 from dicomscp.models import Association
 from dicomscp.server import WorklistScp
-from tests import tools
+from tests import network, tools
 from tests.test_add_scanner import NEW, admin, take
 from tests.test_tls import HERE, Pki, Scps, call, is_answered, pki, scps
 from worklist.models import Station
@@ -27,14 +26,6 @@ def scp(scps: Scps, settings: Any) -> Iterator[WorklistScp]:
     yield scps.start()
 
 
-def over(scp: WorklistScp) -> None:
-    """What was said stands in the journal."""
-    for server in scp._servers:
-        for association in server.active_associations:
-            association.join(10)
-    assert JOURNAL.flush()
-
-
 def test_the_certificate_of_a_real_call_is_taken_over(
     scp: WorklistScp, pki: Pki, admin: Client
 ) -> None:
@@ -43,7 +34,7 @@ def test_the_certificate_of_a_real_call_is_taken_over(
     title = made.ae_title
 
     def page() -> str:
-        over(scp)
+        network.over(scp)
         return admin.get(listening).content.decode()
 
     # What is no use tells no AE title: its address alone says whose call it was.

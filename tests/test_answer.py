@@ -19,9 +19,11 @@ from pynetdicom.dsutils import encode
 from dicomscp import find, handlers, plan, questions, scope, stations
 from dicomscp.scope import NO_RULES, Rules
 from dicomscp.status import PENDING, Refusal
+from dicomscp.wire.requests import Titles
 from tests import network
 from tests.cast import actor, station, step
-from tests.strategies import Query, one_of_each, queries
+from tests.oracle import tag_of
+from tests.strategies import Key, Query, one_of_each, queries
 from tests.test_acceptance import query
 from tests.test_oracle import store
 from worklist import clock
@@ -39,7 +41,9 @@ def ask(
     syntax = ImplicitVRLittleEndian if implicit_vr else ExplicitVRLittleEndian
     encoded = network.encode(wanted, is_explicit=not implicit_vr)
     event: Any = SimpleNamespace(
-        assoc=SimpleNamespace(requestor=peer, takes_bytes=takes_bytes),
+        assoc=SimpleNamespace(
+            requestor=peer, titles=Titles(calling, "WORKLIST"), takes_bytes=takes_bytes
+        ),
         request=SimpleNamespace(Identifier=BytesIO(encoded)),
         context=SimpleNamespace(transfer_syntax=syntax),
         is_cancelled=False,
@@ -55,23 +59,17 @@ def statuses(answers: list[tuple[Any, Any]]) -> list[Any]:
 
 
 @pytest.mark.parametrize("implicit_vr", [True, False])
-def test_an_answer_is_bytes_unless_the_plain_path_is_asked_for(
-    settings: Any, implicit_vr: bool
-) -> None:
+def test_an_answer_is_bytes_unless_the_plain_path_is_asked_for(implicit_vr: bool) -> None:
     step(ScheduledProcedureStepID="S1")
     wanted = query(PatientName="")
     fast = ask(wanted, implicit_vr=implicit_vr)
-    settings.DICOM_PLAIN_PATH = True
-    plain = ask(wanted, implicit_vr=implicit_vr)
+    plain = ask(wanted, implicit_vr=implicit_vr, takes_bytes=False)
     assert statuses(fast) == statuses(plain) == [PENDING]
     assert isinstance(fast[0][1], bytes)
     assert fast[0][1] == encode(plain[0][1], implicit_vr, True)
-    settings.DICOM_PLAIN_PATH = False
-    without = ask(wanted, implicit_vr=implicit_vr, takes_bytes=False)
-    assert encode(without[0][1], implicit_vr, True) == fast[0][1]
 
 
-def test_both_paths_answer_every_query_alike(settings: Any) -> None:
+def test_both_paths_answer_every_query_alike() -> None:
     worklist = one_of_each()
     store(worklist)
     entries = worklist.entries()
@@ -79,12 +77,10 @@ def test_both_paths_answer_every_query_alike(settings: Any) -> None:
     @how(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
     @given(wanted=queries(entries), implicit_vr=st.booleans())
     def alike(wanted: Query, implicit_vr: bool) -> None:
-        settings.DICOM_PLAIN_PATH = False
         fast = ask(wanted, implicit_vr=implicit_vr)
-        settings.DICOM_PLAIN_PATH = True
         plain = [
             (status, encode(answer, implicit_vr, True) if answer is not None else None)
-            for status, answer in ask(wanted, implicit_vr=implicit_vr)
+            for status, answer in ask(wanted, implicit_vr=implicit_vr, takes_bytes=False)
         ]
         assert len(fast) == len(plain)
         for (status, answer), (expected_status, expected) in zip(fast, plain, strict=True):
@@ -108,6 +104,47 @@ def test_the_same_bytes_are_understood_once_and_others_anew() -> None:
     answering = questions.answering(first, NO_RULES, now=now)
     assert questions.answering(first, NO_RULES, now=now + dt.timedelta(days=1)) is answering
     assert questions.answering(first, Rules(sees="OWN", ae_title="CT1"), now=now) is not answering
+
+
+def test_questions_that_differ_in_a_number_share_their_statement_and_nothing_else() -> None:
+    mine = {
+        number: step(AccessionNumber=f"A{number}", PatientID=f"P{number}", StudyInstanceUID=uid)
+        for number, uid in ((1, "1.2.1"), (2, "1.2.2"), (3, "1.2.3"))
+    }
+
+    def steps(wanted: Query) -> tuple[Any, list[int]]:
+        encoded = network.encode(wanted, is_explicit=False)
+        question = questions.understand(encoded, implicit_vr=True)
+        answering = questions.answering(question, NO_RULES, now=clock.now())
+        return answering.shared, [row[0] for row in answering.rows()]
+
+    first, found = steps(query(AccessionNumber="A1", PatientID="P1"))
+    assert found == [mine[1].pk]
+    for accession_number, patient_id, expected in (
+        ("A2", "P2", [mine[2].pk]),
+        ("A2", "P1", []),
+        ("P2", "A2", []),
+        ("A9", "P2", []),
+    ):
+        shared, found = steps(query(AccessionNumber=accession_number, PatientID=patient_id))
+        assert shared is first
+        assert found == expected
+    several = Key(tag_of("StudyInstanceUID"), "UI", ("1.2.3", "1.2.1", "1.2.9"))
+    _, found = steps(Query((several,)))
+    assert sorted(found) == [mine[1].pk, mine[3].pk]
+    other, found = steps(query(AccessionNumber="A*", PatientID="P1"))
+    assert other is not first
+    assert found == [mine[1].pk]
+
+
+def test_too_many_of_one_number_are_counted(settings: Any) -> None:
+    settings.DICOM_MATCH_LIMIT = 1
+    for number in range(3):
+        step(PatientID="P1", ScheduledProcedureStepID=f"S{number}")
+    ((told, nothing),) = ask(query(PatientID="P1"))
+    assert (told.Status, nothing) == (0xA700, None)
+    assert told.ErrorComment == "3 matches, limit 1: narrow the query"
+    assert len(ask(query({"ScheduledProcedureStepID": "S1"}, PatientID="P1"))) == 1
 
 
 def test_a_long_request_is_not_remembered() -> None:

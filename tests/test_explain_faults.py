@@ -20,10 +20,9 @@ from dicomscp import heartbeat
 from dicomscp.explain import explanation, short, words
 from dicomscp.explain.story import Cause, Explanation, Mark
 from dicomscp.heartbeat import Heart
-from dicomscp.journal import JOURNAL
 from dicomscp.server import WorklistScp
 from dicomscp.wire import client
-from tests import tools
+from tests import network, tools
 from tests.cast import DAY, actor, step
 from tests.test_heartbeat import until
 from worklist import catalogue, clock, scheduling
@@ -49,10 +48,7 @@ class Scanner:
 
     def over(self) -> None:
         """What was said stands in the journal."""
-        (server,) = self.scp._servers
-        for association in server.active_associations:
-            association.join(10)
-        assert JOURNAL.flush()
+        network.over(self.scp)
 
     def ask(self, *keys: str, calling: str = "CT_1", called: str = "WORKLIST") -> str:
         program = tools.findscu()

@@ -21,7 +21,6 @@ from dicomscp.asked import elements
 from dicomscp.explain import cases, explanation, funnel
 from dicomscp.explain.story import Cause
 from dicomscp.identifier import Element
-from dicomscp.journal import JOURNAL
 from dicomscp.models import Association, Heartbeat, Query
 from dicomscp.server import WorklistScp
 from tests import network, tools
@@ -443,7 +442,7 @@ def test_findscu_gets_the_same_answer_with_the_saved_case(tmp_path: Path) -> Non
         with network.association(scp.port, ImplicitVRLittleEndian) as assoc:
             assert len(network.ask(assoc, query(PatientName="Mü*")).pendings) == 1
         port = scp.port
-        assert JOURNAL.flush()
+        network.over(scp)
         first = Query.objects.get()
         assert first.steps == [mine.pk]
         client = signed_in("Technologist")
@@ -471,7 +470,7 @@ def test_findscu_gets_the_same_answer_with_the_saved_case(tmp_path: Path) -> Non
             check=True,
             capture_output=True,
         )
-        assert JOURNAL.flush()
+        network.over(scp)
     finally:
         scp.stop()
     second = Query.objects.latest("pk")

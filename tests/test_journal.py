@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.utils import timezone
 from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
@@ -23,7 +23,7 @@ from dicomscp.journal import JOURNAL, End, Journal
 from dicomscp.models import MOST_STEPS, Association, Ended, Query
 from dicomscp.server import WorklistScp
 from dicomscp.wire import client
-from tests import network
+from tests import network, tools
 from tests.cast import DAY, station, step
 from tests.test_acceptance import query
 from worklist.models import ScheduledProcedureStep
@@ -263,6 +263,16 @@ def test_a_query_whose_association_was_lost_is_kept() -> None:
     assert journal.flush()
     assert Query.objects.get().association is None
     journal.stop()
+
+
+@tools.needs("postgres")
+def test_a_connection_that_died_between_two_batches_loses_nothing() -> None:
+    journal = Journal()
+    journal._write([entry()], is_last=False)
+    with connection.cursor() as cursor, pytest.raises(OperationalError):
+        cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+    journal._write([entry()], is_last=False)
+    assert (Query.objects.count(), journal.dropped) == (2, 0)
 
 
 def test_an_association_is_there_while_it_is_open(scp: WorklistScp) -> None:

@@ -59,7 +59,7 @@ def counts() -> dict[str, Any]:
     tally.query("EVIL", status=None, matches=1, milliseconds=4)
     for reason in ("known", "known", "stranger"):
         tally.association(reason)
-    return tally.counts()
+    return {**tally.counts(), "bounds": {"malformed": 5}}
 
 
 def fill() -> None:
@@ -102,6 +102,8 @@ def test_everything_is_counted_by_station_and_status(settings: Any) -> None:
     assert value(found, "worklist_associations_open", **here) == 2
     assert value(found, "worklist_journal_dropped_total", **here) == 4
     assert value(found, "worklist_audit_lost_total", **here) == 1
+    assert value(found, "worklist_bounds_passed_total", bound="malformed", **here) == 5
+    assert value(found, "worklist_bounds_passed_total", bound="connections", **here) == 0
     assert 0 <= value(found, "worklist_heartbeat_age_seconds", **here) < 30
     assert 59 <= value(found, "worklist_station_asked_seconds", station="CT1") < 70
     assert ("worklist_station_asked_seconds", frozenset({("station", "US1")})) not in found
@@ -118,7 +120,11 @@ def test_processes_are_told_apart_and_one_that_has_stopped_is_not_told() -> None
     now = timezone.now()
     beat(counts=counts())
     beat(counts=counts(), port=104)
-    beat(host="died", port=105, at=now - 5 * MINUTE, associations=3)
+    for worker in (1, 2):
+        beat(counts=counts(), port=105, worker=worker)
+    # One of them was killed and is replaced already.
+    beat(counts=counts(), port=105, worker=2, at=now - dt.timedelta(seconds=9))
+    beat(host="died", port=107, at=now - 5 * MINUTE, associations=3)
     beat(host="ended", port=106, at=now - MINUTE, stopped=now - MINUTE)
     found = scrape()
     ages = {
@@ -126,9 +132,9 @@ def test_processes_are_told_apart_and_one_that_has_stopped_is_not_told() -> None
         for (name, labels), age in found.items()
         if name == "worklist_heartbeat_age_seconds"
     }
-    assert set(ages) == {"scp1:11112", "scp1:104", "died:105"}
-    assert ages["died:105"] > 290
-    assert value(found, "worklist_associations_open", process="died:105") == 0
+    assert set(ages) == {"scp1:11112", "scp1:104", "scp1:105/1", "scp1:105/2", "died:107"}
+    assert ages["died:107"] > 290
+    assert value(found, "worklist_associations_open", process="died:107") == 0
     Heartbeat.objects.exclude(host="ended").delete()
     assert not [name for name, _ in scrape() if name == "worklist_heartbeat_age_seconds"]
 

@@ -18,7 +18,6 @@ from pydicom.uid import ImplicitVRLittleEndian
 
 from dicomscp import access, readiness, scope
 from dicomscp.explain import explanation
-from dicomscp.journal import JOURNAL
 from dicomscp.models import Association, Query
 from dicomscp.readiness import Light, State
 from dicomscp.server import WorklistScp
@@ -73,11 +72,11 @@ def set_up(station: Station, chance: random.Random) -> None:
     )
 
 
-def sent(port: int, station: Station, asked: Asked) -> set[int]:
+def sent(scp: WorklistScp, station: Station, asked: Asked) -> set[int]:
     """The steps that this scanner is really sent."""
-    with network.association(port, ImplicitVRLittleEndian, ae_title=station.ae_title) as assoc:
+    with network.association(scp.port, ImplicitVRLittleEndian, ae_title=station.ae_title) as assoc:
         network.ask(assoc, asked)
-    assert JOURNAL.flush()
+    network.over(scp)
     return set(Query.objects.filter(calling=station.ae_title).latest("at", "pk").steps)
 
 
@@ -102,7 +101,7 @@ def test_the_light_and_explain_agree_with_a_real_c_find(scp: WorklistScp) -> Non
         stations = list(Station.objects.order_by("pk"))
         for station, asked in zip(stations, queries, strict=True):
             set_up(station, chance)
-            sent(scp.port, station, asked)
+            sent(scp, station, asked)
         steps = list(ScheduledProcedureStep.objects.values_list("pk", flat=True))
         lights = readiness.of(steps, stations)
         assert len(lights) == len(steps) * len(stations)
@@ -114,7 +113,7 @@ def test_the_light_and_explain_agree_with_a_real_c_find(scp: WorklistScp) -> Non
                 )
                 if explanation.of_station(each, station).would_match
             }
-            really = sent(scp.port, station, asked)
+            really = sent(scp, station, asked)
             # What explain says of each step, too, is what the SCP does by the network.
             assert explained == really, asked
             for pk in steps:

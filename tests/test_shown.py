@@ -20,7 +20,6 @@ from pynetdicom.dsutils import encode
 from dicomscp import access, asked, callers, doubts, preview, scope, stations
 from dicomscp.access import Reason
 from dicomscp.doubts import Kind
-from dicomscp.journal import JOURNAL
 from dicomscp.models import Association, Query
 from dicomscp.scope import Rules
 from dicomscp.server import WorklistScp
@@ -348,7 +347,7 @@ def test_the_preview_and_findscu_have_equal_data_sets(
     found = Findscu(scp.port, tmp_path).ask(*keys)
     assert found.final == "0000"
     assert found.answers
-    assert JOURNAL.flush()
+    network.over(scp)
     last = asked.last_of(ct1)
     assert last is not None
     seen = preview.of(asked.plan_of(last), stations.rules("CT1"), now=clock.now())
@@ -365,7 +364,7 @@ def test_the_page_shows_the_answer_to_the_last_query(scp: WorklistScp, admin: Cl
     ct1 = fill()
     with network.association(scp.port, ImplicitVRLittleEndian) as assoc:
         network.ask(assoc, query({"Modality": "MR"}, PatientName=""))
-    assert JOURNAL.flush()
+    network.over(scp)
     page = text(admin.get(f"/setup/scanners/{ct1.pk}/list/?of=last"))
     assert "ŁUKASZ, Jan" in page
     assert "MÜLLER" not in page

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
+from tests import tools
 from tests.cast import book, patient
 from worklist import attributes, clock
 from worklist.models import (
@@ -63,6 +65,13 @@ def test_the_day_is_as_full_as_asked_and_days_lie_around_it() -> None:
     assert steps.filter(start_date__lt=TODAY).count() == 880
     statuses = set(steps.filter(start_date__gt=TODAY).values_list("status", flat=True))
     assert statuses <= {"SCHEDULED", "CANCELED"}
+
+
+def test_a_worklist_of_few_modalities_with_every_step_to_be_done() -> None:
+    synthesize(100, today=50, stations=5, modalities=2, to_do=True)
+    steps = ScheduledProcedureStep.objects.filter(start_date=TODAY)
+    assert [steps.filter(modality=modality).count() for modality in ("CT", "MR")] == [30, 20]
+    assert set(ScheduledProcedureStep.objects.values_list("status", flat=True)) == {"SCHEDULED"}
 
 
 def test_stations_do_what_their_modality_is_and_no_exam_of_one_overlaps() -> None:
@@ -123,3 +132,15 @@ def test_made_up_rows_come_beside_real_ones_only_by_force_and_twice_without_a_cl
 def test_numbers_that_make_no_sense_are_refused() -> None:
     with pytest.raises(CommandError, match="1 or more"):
         synthesize(0)
+
+
+@tools.needs("postgres")
+def test_the_indexes_are_those_that_were_there_before() -> None:
+    def indexes() -> list[tuple[str, str]]:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT indexname, indexdef FROM pg_indexes ORDER BY indexname")
+            return list(cursor.fetchall())
+
+    before = indexes()
+    synthesize(20)
+    assert indexes() == before

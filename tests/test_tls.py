@@ -634,11 +634,14 @@ def shown(port: int) -> str:
 # --- the process ----------------------------------------------------------------------------------
 
 
-def test_runscp_serves_tls_and_says_so(runscp: Start, pki: Pki) -> None:
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_runscp_serves_tls_and_says_so(runscp: Start, pki: Pki, workers: str) -> None:
     with socket.socket() as free:
         free.bind((HERE, 0))
         port = free.getsockname()[1]
     process = runscp(
+        "--workers",
+        workers,
         "--port",
         "0",
         DICOM_TLS_PORT=str(port),

@@ -224,6 +224,7 @@ def _encode_plain(text: str, term: str) -> bytes:
     return encoded
 
 
+@lru_cache(maxsize=8192)
 def fits(text: str, terms: CharacterSet, vr: str = "LO") -> bool:
     """Whether every character of the text can be sent in this set."""
     if text.isascii():

@@ -14,11 +14,23 @@ PR_SET_PDEATHSIG = 1
 
 
 def start(
-    command: Sequence[str], *, cwd: Path, environment: Mapping[str, str]
+    command: Sequence[str],
+    *,
+    cwd: Path,
+    environment: Mapping[str, str],
+    descriptors: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start a server out of reach of the terminal's Ctrl-C: its parent stops it, in order."""
+    """Start a server out of reach of the terminal's Ctrl-C: its parent stops it, in order.
+
+    It inherits these file descriptors, by the same numbers.
+    """
     return subprocess.Popen(
-        command, cwd=cwd, env=environment, start_new_session=True, preexec_fn=die_with_parent
+        command,
+        cwd=cwd,
+        env=environment,
+        start_new_session=True,
+        preexec_fn=die_with_parent,
+        pass_fds=descriptors,
     )
 
 

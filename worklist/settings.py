@@ -250,6 +250,8 @@ DICOM_PUBLIC_PORT: int = env.int("DICOM_PUBLIC_PORT", default=DICOM_PORT)
 DICOM_ACCESS: str = env.str("DICOM_ACCESS", default="known")
 # Whether a peer must call us by our own AE title.
 DICOM_CHECK_CALLED_AE_TITLE: bool = env.bool("DICOM_CHECK_CALLED_AE_TITLE", default=False)
+# Processes that serve the port (`runscp --workers`); the bounds below are each one's own.
+DICOM_WORKERS: int = env.int("DICOM_WORKERS", default=1)
 DICOM_MAX_ASSOCIATIONS: int = env.int("DICOM_MAX_ASSOCIATIONS", default=100)
 # Bounds on peers: connections in all, from one address, in a TLS handshake at the same time.
 DICOM_MAX_CONNECTIONS: int = env.int("DICOM_MAX_CONNECTIONS", default=500)

@@ -143,6 +143,11 @@ class WorklistAssociation(Association):
     def _is_watched(self) -> bool:
         return any(self._handlers.get(event) for event in _WATCHED)
 
+    @property
+    def takes_bytes(self) -> bool:
+        """Whether responses may come encoded; else the library encodes, and sends, data sets."""
+        return not (self.is_plain or self.is_watched)
+
     # --- a thread to the eye ----------------------------------------------------------------------
 
     def __repr__(self) -> str:
@@ -195,7 +200,12 @@ class WorklistAssociation(Association):
             refuse(Bound.ASSOCIATIONS, self.requestor.address)
             self.reject(*_LIMIT_EXCEEDED)
             return
-        self.acse.negotiate_association()
+        try:
+            self.acse.negotiate_association()
+        except Exception:
+            # Whatever the library raises at what a peer sends, once more.
+            refuse(Bound.MALFORMED, self.requestor.address)
+            self.abort()
 
     def _past(self, primitive: A_ASSOCIATE) -> Bound | None:
         """The bound that a request is past, if it is."""

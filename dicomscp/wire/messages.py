@@ -216,7 +216,7 @@ class Dimse(DIMSEServiceProvider):
             and (kind is C_ECHO or _says_nothing(primitive))
             and primitive.MessageIDBeingRespondedTo is not None
         )
-        if not is_plain or self.assoc.is_plain or self.assoc.is_watched:
+        if not is_plain or not self.assoc.takes_bytes:
             super().send_msg(primitive, context_id)
             return
         encoded = command_pdus(

@@ -91,6 +91,10 @@ class Requests:
 
 
 def _request(primitive: A_ASSOCIATE, titles: Titles, version: int) -> Request:
+    for context in primitive.presentation_context_definition_list:
+        # The library takes them in, and fails when it comes to negotiating them.
+        if not context.abstract_syntax or not context.transfer_syntax:
+            raise ValueError("a presentation context without syntaxes")
     items = primitive.user_information
     private = (UserIdentityNegotiation, SOPClassCommonExtendedNegotiation)
     lengths = [

@@ -7,6 +7,7 @@ import logging
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from socketserver import BaseServer
@@ -37,7 +38,7 @@ _config.LOG_REQUEST_IDENTIFIERS = False
 _config.LOG_RESPONSE_IDENTIFIERS = False
 
 # Consoles come in crowds when a network segment is back; the library's 5 sends some away.
-BACKLOG = 512
+BACKLOG = 1024
 # Seconds for which nobody is accepted when there is no descriptor or memory for it.
 _PAUSE = 0.2
 _NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -73,6 +74,8 @@ class WorklistServer(ThreadedAssociationServer):
         self._is_called_off = False
         self._threads = Threads("association")
         self._is_stopping = threading.Event()
+        # When the loop that accepts last went round (time.monotonic).
+        self.last_turn = time.monotonic()
         self.requests = Requests()
         self.is_plain = is_plain
         super().__init__(*args, **options)
@@ -113,7 +116,8 @@ class WorklistServer(ThreadedAssociationServer):
         self._threads.dismiss()
 
     def service_actions(self) -> None:
-        """Nothing between two connections: the library collects garbage here."""
+        """After each connection or short wait. The library collects garbage here."""
+        self.last_turn = time.monotonic()
 
     # --- connections ------------------------------------------------------------------------------
 

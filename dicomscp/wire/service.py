@@ -47,7 +47,7 @@ class Worklist(BasicWorklistManagementServiceClass):
 
     def _c_find_scp(self, req: C_FIND, context: PresentationContext) -> None:
         """Answer a request: the first response leaves at once, the others many at a time."""
-        if self.assoc.is_plain or self.assoc.is_watched:
+        if not self.assoc.takes_bytes:
             super()._c_find_scp(req, context)
             return
         batch = _Batch(self.assoc, req, context)

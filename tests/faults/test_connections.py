@@ -20,6 +20,17 @@ from tests.raw import ABORTED, ACCEPTED, HERE, REJECTED, RELEASE, Peer, echo, pd
 LIMIT_EXCEEDED = b"\x03\x00\x00\x00\x00\x04\x00\x02\x03\x02"
 
 
+def without_syntax(kind: int) -> bytes:
+    """A request whose only context lacks its abstract or its transfer syntax (PS3.8 9.3.2.2)."""
+    whole = request(contexts=[(1, "1.2.840.10008.1.1")])
+    context = whole.index(b"\x20\0", 74)
+    syntax = whole.index(bytes((kind, 0)), context)
+    length = 4 + int.from_bytes(whole[syntax + 2 : syntax + 4], "big")
+    shorter = int.from_bytes(whole[context + 2 : context + 4], "big") - length
+    body = whole[6 : context + 2] + shorter.to_bytes(2, "big") + whole[context + 4 :]
+    return pdu(1, body.replace(whole[syntax : syntax + length], b"", 1))
+
+
 def test_a_silent_connection_is_closed_and_counted(serve: Serve) -> None:
     scp = serve(request_seconds=0.3)
     with scp.call() as peer:
@@ -64,6 +75,9 @@ def test_dripping_bytes_wins_no_time(serve: Serve) -> None:
         pytest.param(b"\0", id="one byte of nothing"),
         pytest.param(pdu(1, b""), id="empty request"),
         pytest.param(pdu(1, b"\xff" * 300), id="request of nothing"),
+        pytest.param(request().replace(b"\x40\0\0\x11", b"\x41\0\0\x11"), id="no such item"),
+        pytest.param(without_syntax(0x30), id="context without abstract syntax"),
+        pytest.param(without_syntax(0x40), id="context without transfer syntax"),
         pytest.param(pdu(4, b"\0\0\0\2\1\3"), id="data before the request"),
         pytest.param(RELEASE, id="release before the request"),
         pytest.param(pdu(9, b""), id="no such PDU"),

@@ -1,10 +1,18 @@
 import sys
 
-from django.db import DatabaseError, migrations, models, transaction
+from django.db import DatabaseError, migrations, transaction
 
-# Serve C-FIND (dicomscp/narrowing.py) at a million steps: IDs that begin with what is asked for,
+# Serve C-FIND (dicomscp/narrowing.py) at a million steps: what is open, in the order of the answer,
+# of an old worklist the least part; a status, of all days; IDs that begin with what is asked for,
 # whatever the database's collation; names in which it stands at the start of a group or anywhere.
-PATTERNS = """
+# SQLite, which knows nothing of how often a status is held, would take the first two for the best
+# of all.
+ORDERED = """
+CREATE INDEX IF NOT EXISTS worklist_step_open
+ON worklist_scheduledprocedurestep (start_date, start_time, id)
+WHERE status::text = ANY ('{SCHEDULED,ARRIVED,READY,STARTED}'::text[]);
+CREATE INDEX IF NOT EXISTS worklist_step_status
+ON worklist_scheduledprocedurestep (status, start_date, start_time, id);
 CREATE INDEX IF NOT EXISTS worklist_patient_id_like
 ON worklist_patient (patient_id varchar_pattern_ops);
 CREATE INDEX IF NOT EXISTS worklist_request_accession_like
@@ -14,7 +22,9 @@ ON worklist_patient (name_folded varchar_pattern_ops)
 """
 TRIGRAMS = """
 CREATE INDEX IF NOT EXISTS worklist_patient_name_trigrams
-ON worklist_patient USING gin (name_folded gin_trgm_ops)
+ON worklist_patient USING gin (name_folded gin_trgm_ops);
+CREATE INDEX IF NOT EXISTS worklist_patient_name_groups
+ON worklist_patient USING gin (name_folded gin_trgm_ops) WHERE name_folded LIKE '%=%'
 """
 WITHOUT = """
   The extension pg_trgm cannot be had here (%s).
@@ -29,7 +39,7 @@ def create(apps, schema_editor):
     if connection.vendor != "postgresql":
         return
     with connection.cursor() as cursor:
-        cursor.execute(PATTERNS)
+        cursor.execute(ORDERED)
     try:
         with transaction.atomic(connection.alias), connection.cursor() as cursor:
             cursor.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
@@ -41,8 +51,10 @@ def create(apps, schema_editor):
 def drop(apps, schema_editor):
     if schema_editor.connection.vendor == "postgresql":
         schema_editor.execute(
-            "DROP INDEX IF EXISTS worklist_patient_id_like, worklist_request_accession_like, "
-            "worklist_patient_name_like, worklist_patient_name_trigrams"
+            "DROP INDEX IF EXISTS worklist_step_open, worklist_step_status, "
+            "worklist_patient_id_like, worklist_request_accession_like, "
+            "worklist_patient_name_like, worklist_patient_name_groups, "
+            "worklist_patient_name_trigrams"
         )
 
 
@@ -52,19 +64,5 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.AddIndex(
-            model_name="scheduledprocedurestep",
-            index=models.Index(
-                fields=["status", "start_date", "start_time", "id"], name="worklist_step_status"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="scheduledprocedurestep",
-            index=models.Index(
-                condition=models.Q(("status__in", ["SCHEDULED", "ARRIVED", "READY", "STARTED"])),
-                fields=["start_date", "start_time", "id"],
-                name="worklist_step_open",
-            ),
-        ),
         migrations.RunPython(create, drop),
     ]

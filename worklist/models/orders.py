@@ -237,17 +237,6 @@ class ScheduledProcedureStep(Versioned):
                 fields=("modality", "start_date", "start_time", "id"),
                 name="worklist_step_modality",
             ),
-            # "What is to be done", of all days, in the order of the answer: of an old worklist the
-            # least part.
-            models.Index(
-                fields=("start_date", "start_time", "id"),
-                condition=Q(status__in=["SCHEDULED", "ARRIVED", "READY", "STARTED"]),
-                name="worklist_step_open",
-            ),
-            # "What has arrived", of all days.
-            models.Index(
-                fields=("status", "start_date", "start_time", "id"), name="worklist_step_status"
-            ),
             models.Index(fields=("step_id",), name="worklist_step_step_id"),
         )
 

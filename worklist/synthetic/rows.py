@@ -100,6 +100,13 @@ class Plan:
     today: dt.date
     seed: int
     first: dict[type[models.Model], int]
+    # How many modalities the stations share, and whether every step is yet to be done.
+    modality_count: int = len(_MODALITIES)
+    all_to_do: bool = False
+
+    @cached_property
+    def modalities(self) -> tuple[str, ...]:
+        return _MODALITIES[: self.modality_count]
 
     @cached_property
     def physicians(self) -> list[str]:
@@ -213,16 +220,16 @@ _STATION = ("ae_title", "name", "modality", "location")
 
 
 def _station(plan: Plan, number: int) -> tuple[Any, ...]:
-    modality = _of(_MODALITIES, number)
-    return _title(plan, number), _station_name(number), modality, f"Room {number + 1}"
+    modality = _of(plan.modalities, number)
+    return _title(plan, number), _station_name(plan, number), modality, f"Room {number + 1}"
 
 
 def _title(plan: Plan, number: int) -> str:
-    return f"Y{_of(_MODALITIES, number)}{plan.first[Station] + number}"
+    return f"Y{_of(plan.modalities, number)}{plan.first[Station] + number}"
 
 
-def _station_name(number: int) -> str:
-    return f"{_of(_MODALITIES, number)} {number // len(_MODALITIES) + 1}"
+def _station_name(plan: Plan, number: int) -> str:
+    return f"{_of(plan.modalities, number)} {number // len(plan.modalities) + 1}"
 
 
 _KIND = (
@@ -238,7 +245,8 @@ _KIND = (
 def _kind(plan: Plan, number: int) -> tuple[Any, ...]:
     short, description, modality, minutes, _ = _KINDS[number]
     nearest = _MODALITIES.index(modality)
-    station = plan.first[Station] + nearest if nearest < plan.stations else None
+    is_there = nearest < min(plan.stations, plan.modality_count)
+    station = plan.first[Station] + nearest if is_there else None
     code = plan.first[Code] + number
     return f"{short}-{code}", description, modality, minutes, code, station
 
@@ -402,7 +410,7 @@ def _step(plan: Plan, number: int) -> tuple[Any, ...]:
     return (
         plan.first[RequestedProcedure] + number,
         f"Y{plan.first[ScheduledProcedureStep] + number:09}",
-        _station_name(station),
+        _station_name(plan, station),
         day,
         _at(start),
         day,
@@ -412,7 +420,7 @@ def _step(plan: Plan, number: int) -> tuple[Any, ...]:
         description,
         f"Room {station + 1}",
         "Iohexol" if "contrast" in description else "",
-        StepStatus(_of(statuses, mixed >> 36)).value,
+        "SCHEDULED" if plan.all_to_do else StepStatus(_of(statuses, mixed >> 36)).value,
     )
 
 
@@ -442,7 +450,7 @@ def _station_of(plan: Plan, number: int) -> int:
 
 
 def _kind_of(plan: Plan, number: int) -> int:
-    modality = _of(_MODALITIES, _station_of(plan, number))
+    modality = _of(plan.modalities, _station_of(plan, number))
     kind: int = _of(_KINDS_OF[modality], _mixed(plan, number) >> 40)
     return kind
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import time
 from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -33,6 +35,8 @@ class Command(BaseCommand):
         parser.add_argument("--today", type=int, default=500, help="steps a day (default 500)")
         parser.add_argument("--patients", type=int, help="default: three steps a patient")
         parser.add_argument("--stations", type=int, default=20, help="default 20")
+        parser.add_argument("--modalities", type=int, default=7, choices=range(1, 8), metavar="1-7")
+        parser.add_argument("--to-do", action="store_true", help="every step is yet to be done")
         parser.add_argument("--seed", type=int, default=1, help="the same seed, the same rows")
         parser.add_argument(
             "--force", action="store_true", help="even beside patients that were not made up"
@@ -55,9 +59,12 @@ class Command(BaseCommand):
                 today=clock.today(),
                 seed=options["seed"],
                 first=first_free(),
+                modality_count=options["modalities"],
+                all_to_do=options["to_do"],
             )
-            for table in synthetic.tables(plan):
-                load(table, show=options["verbosity"] > 0)
+            with indexes_made_afterwards(show=options["verbosity"] > 0):
+                for table in synthetic.tables(plan):
+                    load(table, show=options["verbosity"] > 0)
             for sql in connection.ops.sequence_reset_sql(no_style(), list(synthetic.MODELS)):
                 with connection.cursor() as cursor:
                     cursor.execute(sql)
@@ -67,6 +74,34 @@ class Command(BaseCommand):
                 cursor.execute("ANALYZE")
         seconds = time.monotonic() - started
         self.stdout.write(f"{steps} steps of {patients} patients in {seconds:.0f} s.")
+
+
+@contextmanager
+def indexes_made_afterwards(*, show: bool) -> Iterator[None]:
+    """Load tables that are empty without their indexes: to make these at once is less work.
+
+    Those of constraints stay. PostgreSQL alone: in a transaction, so that none is ever missing.
+    """
+    if connection.vendor != "postgresql" or Patient.objects.exists():
+        yield
+        return
+    tables = [model._meta.db_table for model in synthetic.MODELS]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = ANY(%s) "
+            "AND schemaname = current_schema() "
+            "AND indexname NOT IN (SELECT conname FROM pg_constraint)",
+            [tables],
+        )
+        made = cursor.fetchall()
+        for name, _ in made:
+            cursor.execute(f"DROP INDEX {connection.ops.quote_name(name)}")
+        yield
+        # What is still to be checked of the rows would be in the way.
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute("SET LOCAL maintenance_work_mem = '256MB'")
+        for _, definition in tqdm(made, desc="indexes", unit="", disable=not show):
+            cursor.execute(definition)
 
 
 def first_free() -> dict[type[models.Model], int]:

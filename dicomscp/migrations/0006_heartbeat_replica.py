@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("dicomscp", "0004_heartbeat"),
+        ("dicomscp", "0005_heartbeat_worker"),
     ]
 
     operations = [
