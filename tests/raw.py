@@ -115,15 +115,15 @@ def echo(message_id: int = 1) -> bytes:
 
 
 class Peer:
-    """A connection to the SCP on this port of this machine."""
+    """A connection to the SCP on this port, of this machine unless told otherwise."""
 
-    def __init__(self, port: int, *, receives: int | None = None) -> None:
+    def __init__(self, port: int, *, host: str = HERE, receives: int | None = None) -> None:
         self.socket = socket.socket()
         if receives:
             # So little that what is not read is soon not sent either.
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receives)
         self.socket.settimeout(30)
-        self.socket.connect((HERE, port))
+        self.socket.connect((host, port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def __enter__(self) -> Self:

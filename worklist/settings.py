@@ -149,6 +149,11 @@ def _database(url: str) -> dict[str, Any]:
 
 
 DATABASES = {"default": _database(env.str("DATABASE_URL", default="") or _own_database())}
+# A streaming replica of it, which the queries of scanners are read from, and nothing else. What it
+# shows may be so many seconds old; past that, and when it is away, they are read from the other.
+if replica_url := env.str("DATABASE_REPLICA_URL", default=""):
+    DATABASES["replica"] = {**_database(replica_url), "TEST": {"MIRROR": "default"}}
+DATABASE_REPLICA_LAG: float = env.float("DATABASE_REPLICA_LAG", default=5)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- people ---------------------------------------------------------------------------------------

@@ -66,8 +66,8 @@ class Running:
         """Resident kB."""
         return int((self.proc / "statm").read_text().split()[1]) * 4
 
-    def call(self, **more: int) -> Peer:
-        return Peer(self.port, **more)
+    def call(self, *, receives: int | None = None) -> Peer:
+        return Peer(self.port, receives=receives)
 
     def answered_in(self) -> float:
         """Seconds for an association with a query: the median of some."""
