@@ -20,7 +20,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from benchmarks.web.browser import Browser
+from benchmarks.web.browser import Answer, Browser
 from tests import postgres
 from worklist import children
 
@@ -153,6 +153,14 @@ class Sqlite:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+class Fresh(Browser):
+    """A browser that connects for each request: gunicorn ends a connection that rests."""
+
+    def _ask(self, *asked: Any) -> Answer:
+        self.connection.close()
+        return super()._ask(*asked)
+
+
 class Site:
     """The broker on a database of this test, filled with a scanner, an exam and a clerk."""
 
@@ -206,7 +214,7 @@ class Site:
         return children_of(self.master.pid) if self.master else []
 
     def browser(self, *, timeout: float = 10) -> Browser:
-        browser = Browser(HERE, self.port)
+        browser = Fresh(HERE, self.port)
         browser.connection.timeout = timeout
         self._browsers.append(browser)
         return browser

@@ -132,7 +132,6 @@ class Clerk(threading.Thread):
                     self.refused = f"{name}: {answer.status} {_problems(answer.text)}"
                     self.is_over.set()
                     return
-            self.browser.connection.close()
             if not is_patient:
                 return
             self.again += 1

@@ -43,11 +43,9 @@ class Watched:
         self.leaks: list[str] = []
 
     def get(self, path: str) -> Answer:
-        self.browser.connection.close()
         return self._seen(self.browser.get(path), path)
 
     def post(self, path: str, values: dict[str, Any], **more: str) -> Answer:
-        self.browser.connection.close()
         token = self.browser.cookies.get("csrftoken", "")
         form = {"csrfmiddlewaretoken": token, **values, **more}
         return self._seen(self.browser.post(path, list(form.items())), path)
