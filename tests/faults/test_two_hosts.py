@@ -35,6 +35,8 @@ PRIMARY, REPLICA = "192.0.2.21", "192.0.2.22"
 PORT = 11112
 SCANNERS = 6
 STEPS = 3
+# Those that are associated and say nothing.
+IDLE = 4
 # Of a scanner: seconds from one query to the next.
 PAUSE = 0.05
 REFUSED = "0xA700"
@@ -243,6 +245,7 @@ def test_whatever_fails_of_two_hosts_and_two_databases_is_made_up_for(
 
 def a_host_is_killed(site: Site, front: Front) -> None:
     """Its associations are lost; who calls afterwards is answered by the other one."""
+    idle = associated(site)
     with under_load(site, "a host is killed") as load:
         site.running["host1"].kill()
         # Until it is gone, its machine takes calls for it.
@@ -251,21 +254,46 @@ def a_host_is_killed(site: Site, front: Front) -> None:
         until(lambda: front.state("dicom/host1").startswith("DOWN"))
     assert [each for each in load.failures if each[0] > killed] == []
     assert len(load.failures) <= SCANNERS
+    assert lost(idle) == IDLE // 2
     site.start("host1")
     until(front.both_up, within=30)
 
 
 def a_host_is_cut_off(site: Site, front: Front) -> None:
     """Nothing says so: HAProxy tries the other one after two seconds, until it knows."""
+    idle = associated(site)
     with under_load(site, "a host is cut off") as load:
         site.wires.cut("host2")
         cut = time.monotonic()
         until(lambda: front.state("dicom/host2").startswith("DOWN"))
     assert [each for each in load.failures if each[0] > cut] == []
     assert len(load.failures) <= SCANNERS
+    assert lost(idle) == IDLE // 2
+    # Nobody waits for it for minutes.
+    assert time.monotonic() - cut < 20
     site.wires.mend("host2")
     until(front.both_up, within=30)
     until(lambda: site.read_from("replica"))
+
+
+def associated(site: Site) -> list[Peer]:
+    """Scanners that stay associated, half of them with either host."""
+    with site.wires.at("scanners"):
+        return [Peer(PORT, host=FRONT).associate() for _ in range(IDLE)]
+
+
+def lost(idle: list[Peer]) -> int:
+    """How many of these associations have ended; the others are answered."""
+    ended = 0
+    for peer in idle:
+        with peer:
+            try:
+                peer.send(find())
+                assert len(peer.statuses()) == STEPS + 1
+                peer.release()
+            except (OSError, AssertionError):
+                ended += 1
+    return ended
 
 
 def the_replica_is_killed(site: Site, front: Front) -> None:
