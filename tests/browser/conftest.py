@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
+from django.core.signals import request_finished, request_started
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests import tools
@@ -22,6 +24,33 @@ MONDAY = dt.datetime(2026, 11, 23, 10, 42)
 PASSWORD = "quiet-lake-19"
 
 OpenPage = Callable[..., Page]
+
+
+class _Requests:
+    """Those that the server is at, whether anybody waits for them or not."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._under_way = 0
+        request_started.connect(self._more)
+        request_finished.connect(self._less)
+
+    def _more(self, **_more: object) -> None:
+        with self._changed:
+            self._under_way += 1
+
+    def _less(self, **_more: object) -> None:
+        with self._changed:
+            self._under_way -= 1
+            self._changed.notify_all()
+
+    def over(self) -> None:
+        """Wait until there is none: one that reads while the tables are emptied blocks that."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._under_way <= 0, 20)
+
+
+_REQUESTS = _Requests()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -94,6 +123,7 @@ def open_page(
     found = [complaint for _, complaints in contexts for complaint in complaints]
     for context, _ in contexts:
         context.close()
+    _REQUESTS.over()
     assert found == []
 
 
