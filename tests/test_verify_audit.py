@@ -219,6 +219,13 @@ def test_the_command_names_what_is_wrong_and_seals_nothing() -> None:
     assert seals.last() is None
 
 
+def test_without_its_tables_the_command_says_so() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE audit_seal RENAME TO gone")
+    with pytest.raises(CommandError, match=r"The audit trail cannot be read: .*audit_seal"):
+        verify_audit()
+
+
 def test_an_anchor_that_is_none_is_refused() -> None:
     with pytest.raises(CommandError, match="is not a seal such as"):
         verify_audit("--anchor", "17")
