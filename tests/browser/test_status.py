@@ -39,7 +39,8 @@ def fill() -> None:
         {"setting": "DICOM_TLS_CERT", "subject": "CN=worklist", "ends": f"{now + 220 * HOUR}"},
         {"setting": "DICOM_TLS_CA", "subject": "CN=Hospital", "ends": f"{now + 9000 * HOUR}"},
     ]
-    beat(host="scp1", tls_port=2762, associations=2, certificates=soon)
+    behind = {"state": "behind", "behind": 80.0}
+    beat(host="scp1", tls_port=2762, associations=2, certificates=soon, replica=behind)
     beat(host="scp2", port=104, at=now - 5 * MINUTE)
     for title, name in (("CT01", "CT 1"), ("MR01", "MR 1, ground floor"), ("US01", "US 1")):
         made = station(title, name=name)
