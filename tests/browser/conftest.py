@@ -31,23 +31,26 @@ class _Requests:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._under_way = 0
+        # A test's own client asks in the main thread; the server has a thread for each connection.
+        self._at_it: set[threading.Thread] = set()
         request_started.connect(self._more)
         request_finished.connect(self._less)
 
     def _more(self, **_more: object) -> None:
         with self._changed:
-            self._under_way += 1
+            if threading.current_thread() is not threading.main_thread():
+                self._at_it.add(threading.current_thread())
 
     def _less(self, **_more: object) -> None:
         with self._changed:
-            self._under_way -= 1
+            self._at_it.discard(threading.current_thread())
             self._changed.notify_all()
 
     def over(self) -> None:
         """Wait until there is none: one that reads while the tables are emptied blocks that."""
         with self._changed:
-            assert self._changed.wait_for(lambda: self._under_way <= 0, 20)
+            self._changed.wait_for(lambda: not any(map(threading.Thread.is_alive, self._at_it)), 20)
+            self._at_it = {thread for thread in self._at_it if thread.is_alive()}
 
 
 _REQUESTS = _Requests()
