@@ -25,6 +25,7 @@ from dicomscp.server import WorklistScp
 from dicomscp.wire import client
 from tests import network, tools
 from tests.cast import DAY, station, step
+from tests.raw import until
 from tests.test_acceptance import query
 from worklist.models import ScheduledProcedureStep
 
@@ -277,7 +278,8 @@ def test_a_connection_that_died_between_two_batches_loses_nothing() -> None:
 
 def test_an_association_is_there_while_it_is_open(scp: WorklistScp) -> None:
     assoc = call(scp.port)
-    assert JOURNAL.flush()
+    # It is accepted a moment before it is written down.
+    until(lambda: JOURNAL.flush() and Association.objects.exists())
     row = Association.objects.get()
     assert (row.closed, row.ended) == (None, "")
     assoc.release()
