@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from io import BytesIO
-from threading import Event
-from time import monotonic
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -32,14 +30,6 @@ ABORT = bytes((7, 0, 0, 0, 0, 4, 0, 0, 0, 0))
 ACCEPTED, REJECTED, DATA, RELEASED, ABORTED = 2, 3, 4, 6, 7
 
 PENDING, SUCCESS, CANCELLED = 0xFF00, 0x0000, 0xFE00
-
-
-def until(holds: Callable[[], bool], what: str = "", *, within: float = 15.0) -> None:
-    """Wait for something that another thread is about to bring about."""
-    deadline = monotonic() + within
-    while not holds():
-        assert monotonic() < deadline, what or "it did not come about"
-        Event().wait(0.005)
 
 
 def request(

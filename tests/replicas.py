@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-import pytest
 
-from tests import postgres
-from tests.raw import until
+from tests import postgres, tools
+from tests.waiting import until
 
 # Where a server is started.
 Place = Callable[[], AbstractContextManager[None]]
@@ -98,7 +97,7 @@ def primary(*settings: str, network: str = "", at: Place = nullcontext) -> Itera
             copies = sorted((folder / "copy").glob("**/bin"))
             cluster = Cluster(folder, copies[0] if copies else binaries, *settings, at=at)
         except (StopIteration, OSError, postgres.CannotStartError) as error:
-            pytest.skip(f"PostgreSQL does not start, or has no pg_basebackup: {error}")
+            tools.require_server(error)
         stack.callback(_end, cluster)
         yield cluster
 

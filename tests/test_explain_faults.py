@@ -24,7 +24,7 @@ from dicomscp.server import WorklistScp
 from dicomscp.wire import client
 from tests import network, tools
 from tests.cast import DAY, actor, step
-from tests.test_heartbeat import until
+from tests.waiting import until
 from worklist import catalogue, clock, scheduling
 from worklist.audit import trail
 from worklist.models import ScheduledProcedureStep, Station, StepStatus, User

@@ -25,8 +25,8 @@ from dicomscp.server import WorklistScp
 from dicomscp.wire import client
 from tests import network, tools
 from tests.cast import DAY, station, step
-from tests.raw import until
 from tests.test_acceptance import query
+from tests.waiting import until
 from worklist.models import ScheduledProcedureStep
 
 pytestmark = pytest.mark.django_db(transaction=True)

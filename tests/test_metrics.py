@@ -26,8 +26,9 @@ from tests import network
 from tests.cast import station, step
 from tests.pages import sign_in
 from tests.test_acceptance import query
-from tests.test_heartbeat import SOON, beat, until
+from tests.test_heartbeat import SOON, beat
 from tests.test_status import HOUR, MINUTE, asked
+from tests.waiting import until
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 pytestmark = pytest.mark.django_db

@@ -23,9 +23,9 @@ from dicomscp.connections import SHELF
 from dicomscp.replica import State
 from dicomscp.status import Refusal
 from tests import image, network, postgres, replicas
-from tests.raw import until
 from tests.replicas import Cluster
 from tests.test_acceptance import Start, first_line, query, runscp
+from tests.waiting import until
 
 __all__ = ["runscp"]  # a fixture
 

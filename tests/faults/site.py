@@ -11,17 +11,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 import psycopg
-import pytest
 
 from benchmarks.web.browser import Answer, Browser
-from tests import postgres
+from tests import postgres, tools
+from tests.waiting import until
 from worklist import children
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -40,15 +40,6 @@ for name, role in (({CLERK!r}, "Clerk"), ("admin", "Administrator")):
     user.set_password({PASSWORD!r})
     trail.save(user, by=actor, lists={{"groups": [Group.objects.get(name=role)]}})
 """
-
-
-def until(holds: Callable[[], Any], *, within: float = 30, what: str = "it") -> Any:
-    """Ask again until it holds."""
-    deadline = time.monotonic() + within
-    while not (found := holds()):
-        assert time.monotonic() < deadline, f"{what} does not come true within {within} s"
-        time.sleep(0.02)
-    return found
 
 
 def children_of(pid: int) -> list[int]:
@@ -75,7 +66,7 @@ class Postgres:
             self.process = postgres.start_in(self.folder, self.binaries)
         except (StopIteration, OSError, postgres.CannotStartError) as error:
             shutil.rmtree(self.folder, ignore_errors=True)
-            pytest.skip(f"PostgreSQL does not start: {error}")
+            tools.require_server(error)
         with self.connect("postgres") as connection:
             connection.execute("CREATE DATABASE site TEMPLATE template0")
         self.url = f"postgres://{postgres.USER}@/{self.folder}/site"

@@ -24,9 +24,10 @@ from typing import Any
 import pytest
 from pydicom.uid import generate_uid
 
-from tests.faults.site import ROOT, Postgres, Site, Sqlite, kill, open_site, until
+from tests.faults.site import ROOT, Postgres, Site, Sqlite, kill, open_site
 from tests.pages import fields
 from tests.test_import_wl import data_set
+from tests.waiting import until
 
 KILLS = int(os.environ.get("WORKLIST_KILLS", "10"))
 SEED = int(os.environ.get("WORKLIST_SEED", "1"))

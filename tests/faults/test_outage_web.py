@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from benchmarks.web.browser import Answer, Browser
-from tests.faults.site import Postgres, Site, Sqlite, open_site, until
+from tests.faults.site import Postgres, Site, Sqlite, open_site
 from tests.pages import fields
+from tests.waiting import until
 
 ANSWERED_WITHIN, BACK_WITHIN = 5.0, 2.0
 

@@ -26,10 +26,10 @@ from tests.raw import (
     find,
     pdu,
     request,
-    until,
 )
 from tests.test_acceptance import STOPS_WITHIN, Start, first_line, runscp
 from tests.test_wire import steps
+from tests.waiting import until
 
 __all__ = ["runscp"]
 

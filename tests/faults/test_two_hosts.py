@@ -23,10 +23,11 @@ import pytest
 
 from tests import image, replicas, tools
 from tests.namespaces import Network, network
-from tests.raw import Peer, find, until
+from tests.raw import Peer, find
 from tests.replicas import Cluster
 from tests.test_fronts import HAPROXY, Balancer, self_signed
 from tests.tools import needs
+from tests.waiting import until
 
 # As in deploy/haproxy.cfg: the documentation's addresses, which are nobody's.
 NETWORK = "192.0.2.0/24"
