@@ -20,7 +20,7 @@ import pytest
 from dicomscp import trial
 from dicomscp.trial import Verdict
 from tests import image, tools
-from tests.test_acceptance import Start, first_line, runscp
+from tests.processes import Start, first_line, runscp
 from tests.test_deployment import free_port
 from tests.tools import needs
 from tests.waiting import until

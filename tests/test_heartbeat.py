@@ -19,8 +19,9 @@ from dicomscp.models import Heartbeat
 from dicomscp.server import WorklistScp
 from dicomscp.tally import BOUNDS, OTHERS, Tally
 from tests import network
+from tests.asking import query
 from tests.cast import step
-from tests.test_acceptance import Start, query, runscp
+from tests.processes import Start, runscp
 from tests.waiting import until
 from worklist.audit import seals, trail
 from worklist.audit.models import Seal

@@ -24,8 +24,8 @@ from dicomscp.models import MOST_STEPS, Association, Ended, Query
 from dicomscp.server import WorklistScp
 from dicomscp.wire import client
 from tests import network, tools
+from tests.asking import query
 from tests.cast import DAY, station, step
-from tests.test_acceptance import query
 from tests.waiting import until
 from worklist.models import ScheduledProcedureStep
 

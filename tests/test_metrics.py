@@ -23,9 +23,9 @@ from dicomscp.models import Heartbeat
 from dicomscp.server import WorklistScp
 from dicomscp.tally import Tally
 from tests import network
+from tests.asking import query
 from tests.cast import station, step
 from tests.pages import sign_in
-from tests.test_acceptance import query
 from tests.test_heartbeat import SOON, beat
 from tests.test_status import HOUR, MINUTE, asked
 from tests.waiting import until

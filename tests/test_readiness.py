@@ -22,10 +22,10 @@ from dicomscp.models import Association, Query
 from dicomscp.readiness import Light, State
 from dicomscp.server import WorklistScp
 from tests import network
+from tests.asking import DATE, query
 from tests.cast import DAY, actor, step
 from tests.strategies import AE_TITLES, STATUSES, Worklist, conversations
 from tests.strategies import Query as Asked
-from tests.test_acceptance import DATE, query
 from tests.test_oracle import store
 from worklist import catalogue, clock
 from worklist.audit import trail

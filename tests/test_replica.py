@@ -23,8 +23,9 @@ from dicomscp.connections import SHELF
 from dicomscp.replica import State
 from dicomscp.status import Refusal
 from tests import image, network, postgres, replicas
+from tests.asking import query
+from tests.processes import Start, first_line, runscp
 from tests.replicas import Cluster
-from tests.test_acceptance import Start, first_line, query, runscp
 from tests.waiting import until
 
 __all__ = ["runscp"]  # a fixture

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from tests.cast import NOW, actor, kind, patient, station
+from tests.cast import actor, kind, patient
 from tests.pages import Desk, at_once, fields
-from worklist import clock, scheduling
+from worklist import scheduling
 from worklist.audit import trail
 from worklist.models import (
     ImagingServiceRequest,
@@ -25,22 +25,7 @@ from worklist.models import (
 from worklist.scheduling import booking
 from worklist.scheduling.booking import PlannedExam, Visit
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock, "now", lambda: NOW)
-
-
-@pytest.fixture
-def ct1() -> Station:
-    return station("CT1", "CT 1")
-
-
-@pytest.fixture
-def head(ct1: Station) -> ProcedureType:
-    return kind("CTHEAD", "CT head", default_station=ct1, minutes=15)
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("stand_still")]
 
 
 @pytest.fixture

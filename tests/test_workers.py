@@ -21,7 +21,7 @@ from dicomscp import ports, server
 from dicomscp.wire.server import WorklistServer
 from tests import tools
 from tests.cast import step
-from tests.test_acceptance import (
+from tests.processes import (
     STARTS_WITHIN,
     STOPS_WITHIN,
     Start,

@@ -26,9 +26,9 @@ from dicomscp.scope import NO_RULES
 from dicomscp.server import WorklistScp
 from dicomscp.status import Refusal
 from tests import network
+from tests.asking import ask_bytes, query
 from tests.cast import YAMADA, step
 from tests.strategies import Query
-from tests.test_acceptance import ask_bytes, query
 
 pytestmark = pytest.mark.django_db
 

@@ -14,6 +14,7 @@ from time import monotonic
 import pytest
 
 from tests.cast import step
+from tests.processes import STOPS_WITHIN, Start, first_line, runscp
 from tests.raw import (
     ABORT,
     ABORTED,
@@ -27,7 +28,6 @@ from tests.raw import (
     pdu,
     request,
 )
-from tests.test_acceptance import STOPS_WITHIN, Start, first_line, runscp
 from tests.test_wire import steps
 from tests.waiting import until
 
