@@ -15,6 +15,7 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
+from tests import tools
 from worklist.audit import guard, seals, trail
 from worklist.audit.models import AuditEvent, Seal
 from worklist.audit.trail import Actor
@@ -259,7 +260,7 @@ def test_the_database_refuses_to_change_the_trail(attack: Callable[[], object]) 
     assert seals.verify() == seals.Report(events=2, seals=1)
 
 
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no TRUNCATE")
+@tools.needs("postgres")
 @pytest.mark.usefixtures("guarded")
 def test_the_database_refuses_to_empty_the_trail() -> None:
     noted()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
+from tests import tools
 from tests.cast import actor, kind, patient
 from tests.pages import Desk, at_once, fields
 from worklist import scheduling
@@ -203,10 +204,9 @@ def test_booking_for_one_who_was_merged_meanwhile_is_the_survivors(
     assert ImagingServiceRequest.objects.get().patient == survivor
 
 
+@tools.needs("postgres")
 @pytest.mark.django_db(transaction=True)
 def test_booking_waits_for_a_merge_that_is_under_way(head: ProcedureType, ct1: Station) -> None:
-    if connection.vendor != "postgresql":
-        pytest.skip("SQLite has one writer")
     anna, survivor = patient(sex="F", weight="60"), patient("P2", sex="F")
     seen = Patient.objects.get(pk=anna.pk)
     seen.pregnancy_status = 1
