@@ -228,6 +228,20 @@ def test_a_bar_code_that_is_read_is_not_taken_for_the_list(ct1: Station) -> None
     assert light_of(shown).state is State.READY
 
 
+def test_who_asks_for_one_at_a_time_may_ask_for_this_one(ct1: Station) -> None:
+    shown, other = step(AccessionNumber="A1"), step(AccessionNumber="A2", Modality="MR")
+    for minutes in range(1, 9):
+        asked(query({"Modality": "CT"}, AccessionNumber=f"ELSE{minutes}"), minutes=minutes)
+    light = light_of(shown)
+    assert (light.state, light.is_by_number) == (State.LATER, True)
+    assert light.words == "Will show on CT 1 when it asks for that patient or order"
+    # What else it asks for is in the way all the same.
+    assert light_of(other).state is State.BLOCKED
+    assert "Modality CT" in light_of(other).words
+    asked(query({"Modality": "CT"}, AccessionNumber="A1"), minutes=0)
+    assert light_of(shown).state is State.READY
+
+
 @pytest.mark.parametrize(
     ("days", "dates", "state"),
     [
