@@ -284,6 +284,13 @@ def test_the_server_does_not_run(scanner: Scanner) -> None:
     told_first(shown, Cause.NOT_RUNNING, *said)
 
 
+def test_the_exam_is_on_no_scanner(scanner: Scanner) -> None:
+    ct(sees="OWN")
+    shown = step(stations=[], PatientName="Rossi^Paolo")
+    scanner.ask()
+    told_first(shown, Cause.RULE, "sees its own exams, and this one is on no scanner")
+
+
 def test_never_heard(scanner: Scanner) -> None:
     shown = booked()
     scanner.ask(calling="MR1")
