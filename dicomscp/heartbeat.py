@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import connection
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from dicomscp import certificates, replica
@@ -207,6 +208,11 @@ def _place(process: Process) -> tuple[str, int]:
     return process.row.ae_title, process.row.port
 
 
+def old(before: dt.datetime) -> QuerySet[Heartbeat]:
+    """What was last heard of before this moment."""
+    return Heartbeat.objects.filter(at__lt=before)
+
+
 def forget(before: dt.datetime) -> int:
-    """Delete what was last heard of before; answers how many rows that were."""
-    return Heartbeat.objects.filter(at__lt=before).delete()[0]
+    """Delete what is old; answers how many rows that were."""
+    return old(before).delete()[0]

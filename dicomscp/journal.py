@@ -11,10 +11,12 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import close_old_connections, connection, transaction
+from django.db.models import Exists, OuterRef, QuerySet
 
 from dicomscp.models import Association, Ended, Query
 from dicomscp.signing import Signer
@@ -213,21 +215,23 @@ class Journal:
 JOURNAL = Journal()
 
 
-def forget(before: dt.datetime) -> int:
-    """Delete what is older; answers how many rows that were.
+def count(before: dt.datetime) -> int:
+    """How many rows `forget` would delete now."""
+    newer = Query.objects.filter(association=OuterRef("pk"), at__gte=before)
+    calls = Association.objects.filter(~Exists(newer), opened__lt=before)
+    return Query.objects.filter(at__lt=before).count() + calls.count()
+
+
+def forget(before: dt.datetime) -> Iterator[int]:
+    """Delete what is older; how many rows that were, batch by batch: so nobody waits for long.
 
     An association goes when it is over, or as old as if it were.
     """
-    queries = _delete(Query.objects.filter(at__lt=before))
-    return queries + _delete(Association.objects.filter(opened__lt=before, queries=None))
+    yield from _delete(Query.objects.filter(at__lt=before))
+    yield from _delete(Association.objects.filter(opened__lt=before, queries=None))
 
 
-def _delete(rows: object) -> int:
-    """Delete these a part at a time, so that nobody waits for long."""
-    count = 0
-    while True:
-        keys = list(rows.values_list("pk", flat=True)[:_PURGED_AT_ONCE])  # type: ignore[attr-defined]
-        if not keys:
-            return count
-        count += len(keys)
-        rows.model.objects.filter(pk__in=keys).delete()  # type: ignore[attr-defined]
+def _delete(rows: QuerySet[Any]) -> Iterator[int]:
+    while keys := list(rows.values_list("pk", flat=True)[:_PURGED_AT_ONCE]):
+        rows.model._default_manager.filter(pk__in=keys).delete()
+        yield len(keys)

@@ -160,7 +160,7 @@ def test_an_exam_that_is_booked_meanwhile_is_seen() -> None:
     of_old()
     person = Patient.objects.get()
     before = dt.date.today() - dt.timedelta(days=3650)
-    assert privacy.inactive(before) == [person.pk]
+    assert list(privacy.inactive(before)) == [person]
     step(PatientID="P1", ScheduledProcedureStepStartDate=dt.date.today())
     assert not privacy.anonymise(person.pk, before=before, by=actor, reason="")
     assert held_of("sentinel")

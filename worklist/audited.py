@@ -13,7 +13,7 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings
 
-from worklist.audit import looks, messages
+from worklist.audit import looks, messages, trail
 from worklist.audit.messages import Person, Source, Subject
 from worklist.audit.models import AuditEvent
 
@@ -84,7 +84,9 @@ def _climb(keys: dict[str, set[int]], model: str, columns: _Columns) -> None:
 
 
 def _of_event(event: AuditEvent) -> dict[str, Any]:
-    return {**event.before, **event.after}
+    """What it holds; what it hides, an earlier one may have told."""
+    held = {**event.before, **event.after}
+    return {name: value for name, value in held.items() if value != trail.HIDDEN}
 
 
 def _rows(model: str, keys: set[int]) -> dict[int, _Columns]:
@@ -103,7 +105,8 @@ def _rows(model: str, keys: set[int]) -> dict[int, _Columns]:
             action__in=("create", "delete"),
         )
         for event in told.order_by("pk"):
-            found[int(event.object_id)] = _of_event(event)
+            key = int(event.object_id)
+            found[key] = {**found.get(key, {}), **_of_event(event)}
     return found
 
 

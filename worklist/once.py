@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.http import QueryDict
 
 from worklist.models import FormSubmission
@@ -86,7 +87,12 @@ def free(key: uuid.UUID) -> None:
     FormSubmission.objects.filter(pk=key).delete()
 
 
+def old(before: dt.datetime) -> QuerySet[FormSubmission]:
+    """The forms that were carried out before this moment."""
+    return FormSubmission.objects.filter(at__lt=before)
+
+
 def forget(before: dt.datetime) -> int:
-    """Forget the forms that were carried out before this moment; answer how many."""
-    count, _of_each = FormSubmission.objects.filter(at__lt=before).delete()
+    """Forget the forms that are old; answer how many."""
+    count, _of_each = old(before).delete()
     return count

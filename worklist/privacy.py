@@ -1,4 +1,4 @@
-"""Data that has had its time: orders go, patients become pseudonyms; all of one patient is told.
+"""Patients who have had their time become pseudonyms; all of one patient is told.
 
 What the audit trail was told stays as it was written: it is sealed, and kept for its own reasons.
 """
@@ -10,23 +10,24 @@ import secrets
 from collections.abc import Iterable, Sequence
 from functools import reduce
 from operator import or_
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import models, transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from worklist.audit import looks, trail
 from worklist.audit.models import AuditEvent
 from worklist.audit.trail import Actor
 from worklist.models import (
-    FINAL,
     ImagingServiceRequest,
     Patient,
     PatientMerge,
     RequestedProcedure,
     ScheduledProcedureStep,
 )
+
+_Row = TypeVar("_Row", bound=models.Model)
 
 # Every column of the four is of one of these kinds, which the tests hold: what tells who somebody
 # is, or may (free text), goes; what leads to the images, or tells what was done, stays.
@@ -68,47 +69,67 @@ KEPT: dict[type[models.Model], tuple[str, ...]] = {
     ),
 }
 
-_PURGE = Actor("purge")
-
 
 # --- pseudonyms -----------------------------------------------------------------------------------
 
 
-def inactive(before: dt.date) -> list[int]:
-    """Patients of whom nothing happened on this day or later: no exam, no change of their data.
+def unchanged(before: dt.date) -> QuerySet[Patient]:
+    """Patients whose data nobody has changed on this day or later.
 
     Those who were merged follow the one whom they became.
     """
-    exams = ScheduledProcedureStep.objects.filter(start_date__gte=before)
     day = timezone.make_aware(dt.datetime.combine(before, dt.time()))
-    found = Patient.objects.filter(merged_into=None, anonymised_at=None, changed_at__lt=day)
-    found = found.exclude(pk__in=exams.values("requested_procedure__request__patient"))
-    return list(found.order_by("pk").values_list("pk", flat=True))
+    return Patient.objects.filter(merged_into=None, changed_at__lt=day).order_by("pk")
+
+
+def inactive(before: dt.date) -> QuerySet[Patient]:
+    """Those of them who had no exam since, and are no pseudonyms yet."""
+    since = ScheduledProcedureStep.objects.filter(
+        start_date__gte=before, requested_procedure__request__patient=OuterRef("pk")
+    )
+    return unchanged(before).filter(~Exists(since), anonymised_at=None)
 
 
 def anonymise(pk: int, *, before: dt.date, by: Actor, reason: str) -> bool:
-    """Make a pseudonym of a patient and of those merged into it; False: something has happened."""
+    """Make a pseudonym of a patient and of those merged into it.
+
+    False: something has happened, or somebody else is at one of the rows. Nobody is waited for.
+    """
     with transaction.atomic():
-        patients = family(pk, lock=True)
-        if pk not in inactive(before):
+        keys = [patient.pk for patient in family(pk)]
+        of_theirs = {
+            Patient: Q(pk__in=keys),
+            ImagingServiceRequest: Q(patient__in=keys),
+            RequestedProcedure: Q(request__patient__in=keys),
+            ScheduledProcedureStep: Q(requested_procedure__request__patient__in=keys),
+            PatientMerge: Q(survivor__in=keys),
+        }
+        rows: dict[type[models.Model], list[Any]] = {}
+        for model, theirs in of_theirs.items():
+            found = model._default_manager.filter(theirs)
+            rows[model] = unheld(found)
+            if len(rows[model]) < found.count():
+                return False
+        if len(family(pk)) > len(keys) or not inactive(before).filter(pk=pk).exists():
             return False
+        patients, merges = rows.pop(Patient), rows.pop(PatientMerge)
         for patient in patients:
             word = secrets.token_hex(6).upper()
             patient.name, patient.patient_id = f"Anonymous^{word}", f"ANON-{word}"
             patient.anonymised_at = timezone.now()
             _clear(patient, by=by, reason=reason)
-        keys = [patient.pk for patient in patients]
-        requests = ImagingServiceRequest.objects.filter(patient__in=keys)
-        procedures = RequestedProcedure.objects.filter(request__in=requests)
-        steps = ScheduledProcedureStep.objects.filter(requested_procedure__in=procedures)
-        rows: Iterable[models.Model] = (*requests, *procedures, *steps)
-        for row in rows:
+        for row in (row for several in rows.values() for row in several):
             _clear(row, by=by, reason=reason)
-        for merge in PatientMerge.objects.filter(survivor__in=keys):
+        for merge in merges:
             # What it would take to take it back names both.
             merge.former = {}
             trail.save(merge, by=by, reason=reason, hides=("former",))
         return True
+
+
+def unheld(rows: QuerySet[_Row]) -> list[_Row]:
+    """These rows, locked until the transaction ends, but for those that somebody else holds."""
+    return list(rows.order_by("pk").select_for_update(of=("self",), skip_locked=True))
 
 
 def _clear(row: models.Model, *, by: Actor, reason: str) -> None:
@@ -119,49 +140,14 @@ def _clear(row: models.Model, *, by: Actor, reason: str) -> None:
     trail.save(row, by=by, reason=reason, hides=hidden)
 
 
-def family(pk: int, *, lock: bool = False) -> list[Patient]:
+def family(pk: int) -> list[Patient]:
     """This patient and all who were merged into it, by whichever ways."""
     keys, newest = [pk], [pk]
     while newest:
         merged = Patient.objects.filter(merged_into__in=newest)
         newest = list(merged.values_list("pk", flat=True))
         keys += newest
-    rows = Patient.objects.filter(pk__in=keys).order_by("pk")
-    return list(rows.select_for_update() if lock else rows)
-
-
-# --- orders that are over -------------------------------------------------------------------------
-
-
-def forget_orders(before: dt.datetime) -> int:
-    """Delete the orders of which every exam is over, and was before this moment; how many.
-
-    Each row is signed with what leads to it, and without what CLEARED names.
-    """
-    exams = ScheduledProcedureStep.objects.all()
-    kept = exams.exclude(
-        status__in=FINAL, changed_at__lt=before, start_date__lt=timezone.localdate(before)
-    )
-    over = exams.values("requested_procedure__request").distinct()
-    orders = ImagingServiceRequest.objects.filter(pk__in=over).exclude(
-        pk__in=kept.values("requested_procedure__request")
-    )
-    keys = list(orders.order_by("pk").values_list("pk", flat=True))
-    return sum(_forget_order(pk, kept) for pk in keys)
-
-
-def _forget_order(pk: int, kept: models.QuerySet[ScheduledProcedureStep]) -> bool:
-    with transaction.atomic():
-        # Whoever adds an exam to it, or changes one, is before this or finds it gone.
-        order = ImagingServiceRequest.objects.select_for_update().get(pk=pk)
-        exams = ScheduledProcedureStep.objects.filter(requested_procedure__request=order)
-        rows: list[models.Model] = list(exams.select_for_update(of=("self",)))
-        if kept.filter(requested_procedure__request=order).exists():
-            return False
-        rows += [*order.procedures.all(), order]
-        for row in rows:
-            trail.delete(row, by=_PURGE, reason="its time is over", hides=CLEARED[type(row)])
-        return True
+    return list(Patient.objects.filter(pk__in=keys).order_by("pk"))
 
 
 # --- all of one patient ---------------------------------------------------------------------------

@@ -330,6 +330,11 @@ JOURNAL_DAYS: int = env.int("JOURNAL_DAYS", default=30)
 
 # Days after which an order whose exams are all over is deleted (`manage.py purge`); 0: never.
 ORDER_DAYS: int = env.int("ORDER_DAYS", default=0)
+# Days after which it goes although an exam of it was never closed; 0: never.
+OPEN_ORDER_DAYS: int = env.int("OPEN_ORDER_DAYS", default=0)
+# Days without a change after which a patient without orders is deleted, and one without an exam in
+# them, of whom orders stay, becomes a pseudonym; 0: never.
+PATIENT_DAYS: int = env.int("PATIENT_DAYS", default=0)
 
 # --- metrics --------------------------------------------------------------------------------------
 

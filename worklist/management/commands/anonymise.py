@@ -36,7 +36,7 @@ class Command(BaseCommand):
                 "have asked would still name them."
             )
         before = clock.today() - dt.timedelta(days=days)
-        found = privacy.inactive(before)
+        found = list(privacy.inactive(before).values_list("pk", flat=True))
         if options["dry_run"]:
             self.stdout.write(
                 f"{len(found)} patients without exam or change since {before} (dry run)"
