@@ -25,6 +25,21 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"worklist: {database}, browser {tools.chromium()}, dcmtk {tools.findscu()}"
 
 
+# Whoever asks for one of these asks a real SCP over the network.
+_SERVES = {"findscu", "ours", "scp", "scps"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what goes over the network, which must hold on either way of answering.
+
+    What is about pages or measurements besides is not.
+    """
+    for item in items:
+        is_about_others = "browser" in item.path.parts or item.path.name == "test_benchmarks.py"
+        if not is_about_others and _SERVES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("network")
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in item.iter_markers("needs"):
         for tool in mark.args:
