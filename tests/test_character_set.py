@@ -171,3 +171,13 @@ def test_what_fits_comes_back(terms: tuple[str, ...], text: str, vr: str) -> Non
     if character_set.fits(text, terms, vr):
         encoded = character_set.encode(text, terms, vr)
         assert character_set.decode(encoded, terms, vr) == text
+
+
+@pytest.mark.parametrize("term", ["ISO 2022 GBK", "ISO 2022 58"])
+def test_a_set_that_no_escape_sequence_calls_does_not_stand_behind_another(term: str) -> None:
+    """pydicom knows these terms, and PS3.3 C.12.1.1.2 does not."""
+    assert not character_set.is_supported(("", term))
+    assert not character_set.fits("谭", ("", term))
+    assert character_set.encode("Tan", ("", term)) == b"Tan"
+    with pytest.raises(ValueError, match="only ASCII fits"):
+        character_set.encode("谭", ("", term))

@@ -14,7 +14,6 @@ from functools import lru_cache
 from pydicom.charset import (
     CODES_TO_ENCODINGS,
     ENCODINGS_TO_CODES,
-    STAND_ALONE_ENCODINGS,
     convert_encodings,
     python_encoding,
 )
@@ -54,7 +53,8 @@ def is_supported(terms: CharacterSet) -> bool:
     """Whether every term is one of PS3.3 C.12.1.1.2 and they may stand together."""
     if any(term not in python_encoding for term in terms):
         return False
-    return len(terms) < 2 or not any(term in STAND_ALONE_ENCODINGS for term in terms)
+    # What no escape sequence calls stands alone; so do two misspellings that pydicom knows besides.
+    return len(terms) < 2 or all(python_encoding[term] in ENCODINGS_TO_CODES for term in terms)
 
 
 @lru_cache(maxsize=256)
