@@ -3,7 +3,7 @@ PYTHON = .venv/bin/python
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --only-binary :all: \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: run test lint messages lang bench bench-idle bench-web bench-soak screenshots lock sbom
+.PHONY: run test lint messages lang bench bench-idle bench-associations bench-web bench-soak screenshots lock sbom
 
 run:
 	python3 manage.py demo
@@ -32,6 +32,10 @@ bench:
 # What scanners cost that stay associated and say nothing.
 bench-idle:
 	$(PYTHON) -m benchmarks.idle
+
+# What 10,000 associations leave behind.
+bench-associations:
+	$(PYTHON) -m benchmarks.associations
 
 # How fast the pages answer.
 bench-web:

@@ -296,3 +296,35 @@ def test_silent_associations_are_measured_and_each_is_answered() -> None:
     assert (told["server"], told["associations"], told["answered"]) == ("SQLite", 6, 6)
     assert told["accepted"] > 0
     assert told["alone"][0] <= told["alone"][1]
+
+
+def test_associations_leave_nothing_behind() -> None:
+    """`python -m benchmarks.associations` does it with 10,000."""
+    done = subprocess.run(
+        [
+            *(
+                sys.executable,
+                "-m",
+                "benchmarks.associations",
+                "1500",
+                "--first=500",
+                "--settles=3",
+            ),
+            f"--server={'SQLite' if connection.vendor == 'sqlite' else 'PostgreSQL'}",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    first, *_, last = told["results"]
+    assert told["faults"] == []
+    assert 500 <= first["associations"] < 600
+    assert last["associations"] >= 1500
+    assert last["threads"] <= first["threads"]
+    # A connection that is kept open may come late, when as many ask at once for the first time.
+    assert last["descriptors"] <= first["descriptors"] + 12
+    assert last["connections"] <= first["connections"] + 12
+    assert last["memory"] < first["memory"] + 8
