@@ -1,0 +1,72 @@
+"""One count for the rows that stand in the responses of many steps: codes, and AE titles.
+
+The `revision` of each of these steps would be thousands of writes for one. Rows that are new need
+no count: nothing shows them but what is written later, nor do those that go, which nothing shows
+any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.db import connections
+
+from worklist.models import Code, Counter, Station
+
+COUNTER = "shared rows"
+# Of each model the columns that responses show.
+COLUMNS: dict[Any, tuple[str, ...]] = {
+    Code: ("value", "long_value", "urn_value", "scheme", "scheme_version", "meaning"),
+    Station: ("ae_title",),
+}
+
+_COUNT = (
+    f"INSERT INTO {Counter._meta.db_table} (name, value) VALUES ('{COUNTER}', 1)"
+    f" ON CONFLICT (name) DO UPDATE SET value = {Counter._meta.db_table}.value + 1"
+)
+
+
+def after_migrating(using: str, **_more: Any) -> None:
+    """Have the database count, whoever writes: SQLite makes some changes of a table by a new one,
+    without its triggers.
+    """
+    connection = connections[using]
+    tables = {model._meta.db_table for model in (Counter, *COLUMNS)}
+    if not tables <= set(connection.introspection.table_names()):
+        return  # migrated back to before them
+    with connection.cursor() as cursor:
+        for statement in _postgres() if connection.vendor == "postgresql" else _sqlite():
+            cursor.execute(statement)
+
+
+def _sqlite() -> Iterator[str]:
+    for table, columns in _tables():
+        differs = " OR ".join(f"OLD.{column} IS NOT NEW.{column}" for column in columns)
+        # What a trigger holds may have changed since.
+        yield f"DROP TRIGGER IF EXISTS {table}_shared"
+        yield (
+            f"CREATE TRIGGER {table}_shared AFTER UPDATE ON {table}"
+            f" WHEN {differs} BEGIN {_COUNT}; END"
+        )
+
+
+def _postgres() -> Iterator[str]:
+    yield (
+        "CREATE OR REPLACE FUNCTION worklist_count_shared() RETURNS trigger LANGUAGE plpgsql AS"
+        f" $$ BEGIN {_COUNT}; RETURN NULL; END $$"
+    )
+    for table, columns in _tables():
+        old, new = (
+            f"({', '.join(f'{row}.{column}' for column in columns)})" for row in ("OLD", "NEW")
+        )
+        yield (
+            f"CREATE OR REPLACE TRIGGER {table}_shared AFTER UPDATE ON {table} FOR EACH ROW"
+            f" WHEN ({old} IS DISTINCT FROM {new}) EXECUTE FUNCTION worklist_count_shared()"
+        )
+
+
+def _tables() -> Iterator[tuple[str, list[str]]]:
+    for model, names in COLUMNS.items():
+        columns = [str(model._meta.get_field(name).column) for name in names]
+        yield model._meta.db_table, columns
