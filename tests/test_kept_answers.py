@@ -1,0 +1,415 @@
+"""Identifiers are kept while what they show stands, and not a moment longer."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection, models, transaction
+from django.test.utils import CaptureQueriesContext
+from pynetdicom.dsutils import encode
+
+from dicomscp import lease, narrowing, questions
+from dicomscp.answers import ANSWERS, Answers
+from dicomscp.find import Returning
+from dicomscp.scope import NO_RULES
+from dicomscp.stamp import Stamp
+from tests import cast, network, test_revision
+from tests.strategies import Key, Query
+from tests.test_acceptance import query
+from tests.test_answer import ask
+from worklist import attributes, clock, shared
+from worklist.attributes import Attribute
+from worklist.audit import trail
+from worklist.models import (
+    Code,
+    ScheduledProcedureStep,
+    Station,
+)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LEAVES = [one for one in attributes.walk() if not one.is_sequence]
+EVERYTHING = Query(
+    (
+        Key(0x00080005, "CS", ("ISO_IR 192",)),
+        *(Key(one.tag, one.vr) for one in sorted(attributes.TABLE, key=lambda one: one.tag)),
+    )
+)
+
+
+@pytest.fixture(autouse=True)
+def kept() -> Iterator[None]:
+    """Connections are kept, and so are answers."""
+    lease.keep()
+    yield
+    lease.close()
+
+
+@pytest.fixture
+def step() -> ScheduledProcedureStep:
+    """A step with every row that an answer may show."""
+    codes = [cast.code(f"C{number}") for number in range(4)]
+    step = cast.book(cast.patient(), stations=[cast.station()], codes=codes[:1])
+    procedure = step.requested_procedure
+    procedure.code, procedure.reason_code, procedure.request.institution_code = codes[1:]
+    trail.save(procedure, by=cast.actor)
+    trail.save(procedure.request, by=cast.actor)
+    return ScheduledProcedureStep.objects.get()
+
+
+def answered(wanted: Query = EVERYTHING, *, implicit_vr: bool = True) -> list[bytes]:
+    """What is answered, twice; it is what pydicom writes of what is stored now."""
+    first, second = (ask(wanted, implicit_vr=implicit_vr) for _ in range(2))
+    plain = [
+        (status, encode(answer, implicit_vr, True))
+        for status, answer in ask(wanted, implicit_vr=implicit_vr, takes_bytes=False)
+    ]
+    assert first == second == plain
+    return [answer for _, answer in first]
+
+
+def held(keys: list[tuple[int, str]]) -> int:
+    """How many of these are kept, in whichever way they are written."""
+    return sum(
+        encoded is not None
+        for how in {*ANSWERS._new, *ANSWERS._old}
+        for encoded in ANSWERS.get(how, keys)
+    )
+
+
+def stamps() -> list[tuple[int, str]]:
+    return list(ScheduledProcedureStep.objects.annotate(s=Stamp()).values_list("pk", "s"))
+
+
+# --- all that an answer shows ---------------------------------------------------------------------
+
+
+def path_to(leaf: Attribute) -> tuple[list[Any], Any]:
+    """The relations that lead from a step to the attribute's row, and its column there."""
+    above: list[Any] = []
+    model: Any = ScheduledProcedureStep
+    *relations, name = narrowing.column(leaf).split("__")
+    for each in relations:
+        above.append(model._meta.get_field(each))
+        model = above[-1].related_model
+    return above, model._meta.get_field(name)
+
+
+def row_of(step: ScheduledProcedureStep, relations: list[Any]) -> Any:
+    row: Any = step
+    for relation in relations:
+        row = getattr(row, relation.name)
+        row = row.get() if isinstance(relation, models.ManyToManyField) else row
+    return row
+
+
+def change(row: Any, field: Any, leaf: Attribute, number: int) -> None:
+    """Give the column a value that no other holds."""
+    value: Any = str(number)
+    if leaf.vr == "DA":
+        value = cast.DAY + dt.timedelta(days=number)
+    elif leaf.vr == "TM":
+        value = dt.time(9, 1 + number % 59)
+    elif leaf.vr == "US":
+        value = number
+    elif leaf.keyword == "ScheduledProcedureStepStatus":
+        # Others are seen by nobody.
+        value = "READY"
+    if field.name in ("value", "long_value", "urn_value"):
+        # A code has exactly one of its kinds of value.
+        row.value = row.long_value = row.urn_value = ""
+    setattr(row, field.name, value)
+
+
+def test_each_column_that_changed_is_in_the_next_answer(step: ScheduledProcedureStep) -> None:
+    for number, leaf in enumerate(LEAVES):
+        relations, field = path_to(leaf)
+        before = answered()
+        assert held(stamps()) == 1, leaf
+        row = row_of(step, relations)
+        change(row, field, leaf, number)
+        trail.save(row, by=cast.actor)
+        assert answered() != before, leaf
+
+
+def test_no_column_is_shown_that_the_stamp_knows_nothing_of() -> None:
+    # Whoever shows a column of another row must have it counted: a model under which steps hang
+    # by `below`, rows that many steps show by worklist.shared.
+    for leaf in LEAVES:
+        relations, field = path_to(leaf)
+        if field.model in shared.COLUMNS:
+            assert field.name in shared.COLUMNS[field.model], leaf
+            relations = relations[:-1]
+        model: Any = ScheduledProcedureStep
+        for relation in relations:
+            model = relation.related_model
+            assert model.below == relation.remote_field.get_accessor_name(), leaf
+        assert hasattr(model, "version"), leaf
+
+
+def test_lists_and_codes_that_are_others_are_in_the_next_answer(
+    step: ScheduledProcedureStep,
+) -> None:
+    codes = list(Code.objects.order_by("pk"))
+    stations = [cast.station("CT2"), cast.station()]
+    procedure = step.requested_procedure
+    seen = [answered()]
+    writes: tuple[tuple[Any, dict[str, Any]], ...] = (
+        (step, {"stations": stations}),
+        (step, {"stations": stations[::-1]}),
+        (step, {"protocol_codes": codes[:2]}),
+        (step, {"protocol_codes": codes[1::-1]}),
+        (step, {"stations": [], "protocol_codes": []}),
+    )
+    for row, lists in writes:
+        trail.save(row, by=cast.actor, lists=lists)
+        seen.append(answered())
+    above: tuple[tuple[Any, str], ...] = (
+        (procedure, "code"),
+        (procedure, "reason_code"),
+        (procedure.request, "institution_code"),
+    )
+    for row, name in above:
+        for other in (codes[0], None):
+            setattr(row, name, other)
+            trail.save(row, by=cast.actor)
+            seen.append(answered())
+    assert all(one != other for one, other in pairwise(seen))
+
+
+def test_whichever_verb_changes_a_step_the_next_answer_shows_it(
+    step: ScheduledProcedureStep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worklist.clock.now", lambda: test_revision.NOW)
+    seen = [answered()]
+    verbs: tuple[Callable[[ScheduledProcedureStep], None], ...] = (
+        lambda each: test_revision.import_file(each, tmp_path),
+        *test_revision.VERBS,
+    )
+    for verb in verbs:
+        verb(ScheduledProcedureStep.objects.get(pk=step.pk))
+        seen.append(answered())
+    assert all(one != other for one, other in pairwise(seen))
+
+
+@pytest.mark.parametrize("model", [Code, Station])
+def test_shared_rows_that_are_written_past_the_trail_are_in_the_next_answer(
+    step: ScheduledProcedureStep, model: Any
+) -> None:
+    before = answered()
+    name = "meaning" if model is Code else "ae_title"
+    table = model._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE {table} SET {name} = 'X' WHERE id = (SELECT min(id) FROM {table})")
+    assert answered() != before
+
+
+def test_a_station_that_changes_otherwise_lets_what_is_kept_stand(
+    step: ScheduledProcedureStep,
+) -> None:
+    answered()
+    kept = stamps()
+    station = Station.objects.get()
+    station.name = "CT in the cellar"
+    trail.save(station, by=cast.actor)
+    # A row that nothing shows yet.
+    cast.code("NEW")
+    assert stamps() == kept
+    assert held(kept) == 1
+
+
+# --- what is committed, and what is not -----------------------------------------------------------
+
+
+def test_what_was_rolled_back_is_never_shown(step: ScheduledProcedureStep) -> None:
+    before = answered()
+    for comments in ("one", "other"):
+        with transaction.atomic():
+            step.comments = comments
+            trail.save(step, by=cast.actor)
+            mine = [(step.pk, dict(stamps())[step.pk])]
+            transaction.set_rollback(True)
+        step.refresh_from_db()
+        assert answered() == before
+        assert held(mine) == 0
+    step.comments = "another"
+    trail.save(step, by=cast.actor)
+    assert b"another" in answered()[0]
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'")
+def test_a_code_that_is_changed_but_not_committed_is_not_kept_under_what_comes(
+    step: ScheduledProcedureStep,
+) -> None:
+    code = Code.objects.order_by("pk")[0]
+    written, looked = threading.Event(), threading.Event()
+
+    def rename() -> None:
+        with transaction.atomic():
+            code.meaning = "another"
+            trail.save(code, by=cast.actor)
+            written.set()
+            looked.wait(20)
+        connection.close()
+
+    renaming = threading.Thread(target=rename)
+    renaming.start()
+    assert written.wait(20)
+    step.comments = "meanwhile"
+    trail.save(step, by=cast.actor)
+    before = answered()
+    looked.set()
+    renaming.join(20)
+    assert b"another" not in before[0]
+    assert b"another" in answered()[0]
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'")
+def test_a_table_that_is_played_back_under_a_running_server_has_other_stamps(
+    step: ScheduledProcedureStep,
+) -> None:
+    step.comments = "lost"
+    trail.save(step, by=cast.actor)
+    assert b"lost" in answered()[0]
+    # As a restore leaves it, and people then go on: the same step, as often changed, otherwise.
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE worklist_scheduledprocedurestep SET comments = 'found'")
+    assert b"found" in answered()[0]
+
+
+@pytest.mark.parametrize("name", ["description", "start_date"])
+def test_what_changes_while_an_answer_is_read_is_answered_as_one_moment_had_it(
+    step: ScheduledProcedureStep, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    day = {"ScheduledProcedureStepStartDate": f"{cast.DAY:%Y%m%d}"}
+    wanted = query({**day, "ScheduledProcedureStepDescription": ""}, PatientName="")
+    read = Returning.rows
+
+    def late(self: Returning, keys: Any) -> Any:
+        monkeypatch.setattr(Returning, "rows", read)
+        value = "CT" if name == "description" else dt.date(2024, 7, 8)
+        setattr(step, name, value)
+        # By another connection, as others do.
+        writing = threading.Thread(target=save)
+        writing.start()
+        writing.join(20)
+        return read(self, keys)
+
+    def save() -> None:
+        trail.save(step, by=cast.actor)
+        connection.close()
+
+    monkeypatch.setattr(Returning, "rows", late)
+    found = ask(wanted)
+    # A step that is moved to another day meanwhile is not among those of this day.
+    assert len(found) == (1 if name == "description" else 0)
+    assert all(b"CT" in answer for _, answer in found)
+    assert answered(wanted) == [answer for _, answer in found]
+
+
+def test_a_new_connection_may_be_to_another_database(step: ScheduledProcedureStep) -> None:
+    before = answered()
+    assert held(stamps()) == 1
+    lease.close()
+    lease.keep()
+    # As a backup of another course of things may have it: the same stamp, another name.
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE worklist_patient SET name = 'Rossi^Paolo'")
+    assert b"Rossi" in answered()[0]
+    assert answered() != before
+
+
+# --- what is read ---------------------------------------------------------------------------------
+
+
+def found(wanted: Query) -> tuple[Any, list[bytes], list[str]]:
+    """The steps, their Identifiers, and what was sent to the database for them."""
+    encoded = network.encode(wanted, is_explicit=False)
+    question = questions.understand(encoded, implicit_vr=True)
+    answering = questions.answering(question, NO_RULES, now=clock.now())
+    with CaptureQueriesContext(connection) as statements:
+        answers = answering.found()
+    return answers.steps, list(answers.identifiers), [one["sql"] for one in statements]
+
+
+def test_what_is_kept_is_not_read_again(step: ScheduledProcedureStep) -> None:
+    ANSWERS.clear()
+    steps, identifiers, sent = found(EVERYTHING)
+    assert len(sent) == 2
+    again, same, sent = found(EVERYTHING)
+    assert (again, same) == (steps, identifiers)
+    (keys,) = sent
+    assert "worklist_patient" not in keys
+    # Of two, only the one that is new is read and written.
+    other = cast.book(cast.patient("P2"), start_time=dt.time(10))
+    both, _, sent = found(EVERYTHING)
+    assert both == [step.pk, other.pk]
+    assert len(sent) == 2
+    assert f"{other.pk}" in sent[1]
+
+
+def test_whoever_asks_for_the_same_is_given_what_was_written_for_another(
+    step: ScheduledProcedureStep,
+) -> None:
+    ANSWERS.clear()
+    found(query({"Modality": "CT"}, PatientName=""))
+    _, _, sent = found(query({"Modality": ""}, PatientName="Mül*"))
+    # A name is looked at, and nothing else is.
+    (keys,) = sent
+    assert "patient_id" not in keys.partition("FROM")[0].replace("request_id", "")
+    # Other keys are returned.
+    _, _, sent = found(query({"Modality": ""}, PatientName="", PatientID=""))
+    assert len(sent) == 2
+
+
+def test_who_asks_by_a_number_reads_once(step: ScheduledProcedureStep) -> None:
+    ANSWERS.clear()
+    steps, _, sent = found(query(PatientID="P1"))
+    assert steps == [step.pk]
+    assert len(sent) == 1
+
+
+def test_limits_hold_for_what_is_kept(step: ScheduledProcedureStep, settings: Any) -> None:
+    cast.book(cast.patient("P2"), start_time=dt.time(10))
+    wanted = query(PatientName="")
+    assert len(answered(wanted)) == 2
+    settings.DICOM_MATCH_LIMIT = 1
+    ((told, nothing),) = ask(wanted)
+    assert (told.Status, nothing) == (0xA700, None)
+    assert told.ErrorComment == "2 matches, limit 1: narrow the query"
+    # SQL does not decide about names.
+    assert len(answered(query(PatientName="Müller*"))) == 1
+
+
+# --- memory ---------------------------------------------------------------------------------------
+
+
+def test_memory_is_bounded_and_what_is_asked_for_stays() -> None:
+    most = 1_000_000
+    answers = Answers(most)
+    how = "one way"
+
+    def size() -> int:
+        kept = (*answers._new.values(), *answers._old.values())
+        return sum(len(encoded) for each in kept for encoded in each.values())
+
+    answers.put(how, [((0, "1"), b"first")], age=answers.age)
+    for number in range(1, 20_000):
+        answers.put(how, [((number, "1"), bytes(1000))], age=answers.age)
+        assert number % 100 or answers.get(how, [(0, "1")]) == [b"first"]
+        assert number % 1000 or size() <= most
+    assert answers.get(how, [(1, "1"), (19_999, "1")]) == [None, bytes(1000)]
+
+
+def test_what_was_read_before_all_was_dropped_is_not_kept() -> None:
+    answers = Answers()
+    age = answers.age
+    answers.clear()
+    answers.put("how", [((1, "1"), b"of another database")], age=age)
+    assert answers.get("how", [(1, "1")]) == [None]
