@@ -32,17 +32,21 @@ class Answers:
         self._new: dict[Hashable, dict[Key, bytes]] = {}
         self._old: dict[Hashable, dict[Key, bytes]] = {}
         self._size = 0
+        # How often all was dropped.
         self.age = 0
 
-    def get(self, how: Hashable, keys: Sequence[Key]) -> list[bytes | None]:
-        """Of each key the Identifier that was written in this way, None where there is none."""
+    def get(self, how: Hashable, keys: Sequence[Key], *, age: int) -> list[bytes | None]:
+        """Of each key the Identifier that was written in this way, None where there is none.
+
+        The keys were read since it was `age`.
+        """
         found = list(map(self._new.get(how, {}).get, keys))
         if None in found and (old := self._old.get(how)):
             missing = [(at, key) for at, key in enumerate(keys) if found[at] is None]
             moved = [(at, key, held) for at, key in missing if (held := old.get(key)) is not None]
             for at, _, held in moved:
                 found[at] = held
-            self.put(how, ((key, held) for _, key, held in moved), age=self.age)
+            self.put(how, ((key, held) for _, key, held in moved), age=age)
         return found
 
     def put(self, how: Hashable, written: Iterable[tuple[Key, bytes]], *, age: int) -> None:

@@ -142,10 +142,10 @@ class _Sheet:
         )
 
     def found(self, keys: Sequence[Key], *, age: int) -> Found | None:
-        """Those that were found, when all were kept since it was `age`."""
-        held = ANSWERS.get(self, keys)
+        """These steps, read since it was `age`; None when one of them has changed meanwhile."""
+        held = ANSWERS.get(self, keys, age=age)
         missing = [key for key, encoded in zip(keys, held, strict=True) if encoded is None]
-        # Of what has changed since, other steps might match: None of it is answered then.
+        # One that has changed since may not match any more, and another one instead.
         rows = self._returning.rows(missing)
         if rows is None:
             return None

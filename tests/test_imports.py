@@ -15,6 +15,7 @@ ROOMS = ("worklist", "dicomscp")
 PURE = (
     "worklist/attributes.py",
     "worklist/values.py",
+    "dicomscp/answers.py",
     "dicomscp/identifier.py",
     "dicomscp/matching.py",
     "dicomscp/plan.py",
