@@ -11,8 +11,8 @@ import os
 import threading
 from collections.abc import Hashable, Iterable, Sequence
 
-# The step's key in the database, and its stamp.
-Key = tuple[int, str]
+# The step's key in the database, and its stamp, None where there is none.
+Key = tuple[int, str | None]
 
 _MOST_BYTES = 64 * 1024 * 1024
 # What an entry takes besides the bytes of the Identifier: its key, and its place.

@@ -142,7 +142,10 @@ class _Sheet:
         )
 
     def found(self, keys: Sequence[Key], *, age: int) -> Found | None:
-        """These steps, read since it was `age`; None when one of them has changed meanwhile."""
+        """These steps, read since it was `age`; None when that cannot be told of them together."""
+        if keys and keys[0][1] is None:
+            # It was not migrated to where stamps can be trusted.
+            return None
         held = ANSWERS.get(self, keys, age=age)
         missing = [key for key, encoded in zip(keys, held, strict=True) if encoded is None]
         # One that has changed since may not match any more, and another one instead.

@@ -12,15 +12,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db import models
-from django.db.models import F, Func, Subquery, TextField, Value
-from django.db.models.functions import Coalesce
+from django.db.models import F, Func, Subquery, TextField
 
 from worklist import shared
 from worklist.models import Counter
 
 
 class Stamp(Func):
-    """The stamp, to annotate a step with."""
+    """The stamp, to annotate a step with; NULL in a database that does not count shared rows."""
 
     output_field = TextField()
     template = "%(expressions)s"
@@ -28,7 +27,7 @@ class Stamp(Func):
 
     def __init__(self) -> None:
         count = Counter.objects.filter(pk=shared.COUNTER).values("value")
-        super().__init__(Coalesce(Subquery(count), Value(0)), F("version"), F("revision"))
+        super().__init__(Subquery(count), F("version"), F("revision"))
 
     def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
         step = connection.ops.quote_name(compiler.query.get_initial_alias())

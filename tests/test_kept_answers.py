@@ -16,6 +16,7 @@ from pynetdicom.dsutils import encode
 
 from dicomscp import lease, narrowing, questions
 from dicomscp.answers import ANSWERS, Answers
+from dicomscp.answers import Key as Stamped
 from dicomscp.find import Returning
 from dicomscp.scope import NO_RULES
 from dicomscp.stamp import Stamp
@@ -28,6 +29,7 @@ from worklist.attributes import Attribute
 from worklist.audit import trail
 from worklist.models import (
     Code,
+    Counter,
     ScheduledProcedureStep,
     Station,
 )
@@ -74,7 +76,7 @@ def answered(wanted: Query = EVERYTHING, *, implicit_vr: bool = True) -> list[by
     return [answer for _, answer in first]
 
 
-def held(keys: list[tuple[int, str]]) -> int:
+def held(keys: list[Stamped]) -> int:
     """How many of these are kept, in whichever way they are written."""
     return sum(
         encoded is not None
@@ -83,7 +85,7 @@ def held(keys: list[tuple[int, str]]) -> int:
     )
 
 
-def stamps() -> list[tuple[int, str]]:
+def stamps() -> list[Stamped]:
     return list(ScheduledProcedureStep.objects.annotate(s=Stamp()).values_list("pk", "s"))
 
 
@@ -233,7 +235,7 @@ def test_what_was_rolled_back_is_never_shown(step: ScheduledProcedureStep) -> No
         with transaction.atomic():
             step.comments = comments
             trail.save(step, by=cast.actor)
-            mine = [(step.pk, dict(stamps())[step.pk])]
+            mine: list[Stamped] = [(step.pk, dict(stamps())[step.pk])]
             transaction.set_rollback(True)
         step.refresh_from_db()
         assert answered() == before
@@ -385,6 +387,19 @@ def test_limits_hold_for_what_is_kept(step: ScheduledProcedureStep, settings: An
     assert told.ErrorComment == "2 matches, limit 1: narrow the query"
     # SQL does not decide about names.
     assert len(answered(query(PatientName="Müller*"))) == 1
+
+
+def test_without_a_count_of_shared_rows_nothing_is_kept(step: ScheduledProcedureStep) -> None:
+    Counter.objects.filter(pk=shared.COUNTER).delete()
+    for _ in range(2):
+        steps, identifiers, sent = found(EVERYTHING)
+        assert steps == [step.pk]
+        assert len(sent) == 2
+        assert "worklist_patient" in sent[-1]
+        assert answered() == identifiers
+    shared.after_migrating("default")
+    found(EVERYTHING)
+    assert len(found(EVERYTHING)[2]) == 1
 
 
 # --- memory ---------------------------------------------------------------------------------------

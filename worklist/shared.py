@@ -21,10 +21,9 @@ COLUMNS: dict[Any, tuple[str, ...]] = {
     Station: ("ae_title",),
 }
 
-_COUNT = (
-    f"INSERT INTO {Counter._meta.db_table} (name, value) VALUES ('{COUNTER}', 1)"
-    f" ON CONFLICT (name) DO UPDATE SET value = {Counter._meta.db_table}.value + 1"
-)
+_TABLE = Counter._meta.db_table
+_BEGIN = f"INSERT INTO {_TABLE} (name, value) VALUES ('{COUNTER}', 0) ON CONFLICT DO NOTHING"
+_COUNT = f"UPDATE {_TABLE} SET value = value + 1 WHERE name = '{COUNTER}'"
 
 
 def after_migrating(using: str, **_more: Any) -> None:
@@ -38,6 +37,8 @@ def after_migrating(using: str, **_more: Any) -> None:
     with connection.cursor() as cursor:
         for statement in _postgres() if connection.vendor == "postgresql" else _sqlite():
             cursor.execute(statement)
+        # Last: that there is a count says that the database counts.
+        cursor.execute(_BEGIN)
 
 
 def _sqlite() -> Iterator[str]:
