@@ -108,10 +108,6 @@ class Answering:
         """The step of a row."""
         return self.shared.reading.layout.item(row)
 
-    def write(self, row: Row) -> bytes:
-        """The response's Identifier."""
-        return self.shared.write(row)
-
 
 @dataclass(frozen=True, eq=False)
 class _Shared:
