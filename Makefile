@@ -3,7 +3,7 @@ PYTHON = .venv/bin/python
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --only-binary :all: \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: run test lint messages lang bench bench-idle bench-web screenshots lock sbom
+.PHONY: run test lint messages lang bench bench-idle bench-web bench-soak screenshots lock sbom
 
 run:
 	python3 manage.py demo
@@ -36,6 +36,10 @@ bench-idle:
 # How fast the pages answer.
 bench-web:
 	$(PYTHON) -m benchmarks.web
+
+# Scanners, clerks and faults together for a quarter of an hour: whether anything is amiss.
+bench-soak:
+	$(PYTHON) -m benchmarks.soak
 
 # The pictures of docs/, of the demo's data, by an installed Chromium.
 screenshots:

@@ -323,6 +323,11 @@ STATUS_NOTE = """\
 0xFF01 says one thing: the request holds an optional key that is not supported for existence – an
 attribute, private or unknown ones included, that is not in the table of section 3.3. It is known
 before the first match is read, and all matches of a query carry the same Pending status.
+
+Such a key is ignored unless it has a value that it cannot have: then it is what is left of another
+key that was damaged, and the query is refused with 0xA900. That is so when its tag is out of order,
+of no attribute of DICOM's dictionary, private but in no block, or
+when its value or VR is not the attribute's.
 """
 
 CLOSING = """\

@@ -38,8 +38,9 @@ _MOST_PREPARED = 32
 class Kept:
     """A connection, and what it takes to cut it from another thread."""
 
-    def __init__(self) -> None:
-        self.wrapper = connections.create_connection(DEFAULT_DB_ALIAS)
+    def __init__(self, alias: str = DEFAULT_DB_ALIAS) -> None:
+        self.alias = alias
+        self.wrapper = connections.create_connection(alias)
         self.wrapper.settings_dict = _settings(self.wrapper)
         # It changes hands between threads, one after the other.
         self.wrapper.inc_thread_sharing()
@@ -80,7 +81,7 @@ class Kept:
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Let this thread's database be this connection."""
+        """Let this thread's database be this connection, to whichever server it is."""
         own = [each for each in connections.all(initialized_only=True) if _is_default(each)]
         connections[DEFAULT_DB_ALIAS] = self.wrapper
         try:
@@ -137,10 +138,12 @@ class Shelf:
             self._users -= 1
         self._close_those_idle(0 if not self._users else _IDLE)
 
-    def take(self) -> Kept | None:
-        """The one that was used last, None when there is none."""
+    def take(self, alias: str = DEFAULT_DB_ALIAS) -> Kept | None:
+        """The one to this server that was used last, None when there is none."""
         with self._lock:
-            kept = self._free.pop() if self._free else None
+            kept = next((each for each in reversed(self._free) if each.alias == alias), None)
+            if kept:
+                self._free.remove(kept)
         if kept and time.monotonic() - kept.used > _IDLE:
             kept.close()
             return None
@@ -155,15 +158,21 @@ class Shelf:
                 return
         kept.close()
 
-    def clear(self) -> None:
-        """Close all that nobody uses: one of them turned out to be dead."""
-        self._close_those_idle(0)
+    def clear(self, alias: str = DEFAULT_DB_ALIAS) -> None:
+        """Close all to this server that nobody uses: one of them turned out to be dead."""
+        self._close_those_idle(0, alias)
 
-    def _close_those_idle(self, seconds: float) -> None:
+    def cut(self, alias: str) -> None:
+        """Let what is being read from this server fail: it hangs."""
+        for kept in self._watched.copy():
+            if kept.alias == alias:
+                kept.cut()
+
+    def _close_those_idle(self, seconds: float, alias: str = "") -> None:
         since = time.monotonic() - seconds
         with self._lock:
-            old = [kept for kept in self._free if kept.used <= since]
-            self._free = [kept for kept in self._free if kept.used > since]
+            old = [kept for kept in self._free if kept.used <= since and alias in ("", kept.alias)]
+            self._free = [kept for kept in self._free if kept not in old]
         for kept in old:
             kept.close()
 

@@ -7,6 +7,7 @@ import enum
 import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import django
 from django.conf import settings
@@ -19,6 +20,7 @@ from django.utils.translation import ngettext, override
 from dicomscp import certificates
 from dicomscp.health import Certificate, Health
 from dicomscp.heartbeat import Process
+from dicomscp.replica import State as Replica
 from worklist.version import VERSION
 
 # Percent of the disk, and days to a certificate's end, from which it is told, and is urgent.
@@ -84,6 +86,8 @@ def _server(health: Health) -> Iterator[Line]:
         yield Line(State.BAD, name, text, _("Start it:"), START)
     for process in health.processes:
         yield _running(name, process) if process.is_alive else _stopped(name, process)
+        if process.is_alive and process.row.replica:
+            yield _replica(process.row.replica)
 
 
 def _running(name: str, process: Process) -> Line:
@@ -130,6 +134,34 @@ def _stopped(name: str, process: Process) -> Line:
         else _("%(title)s on port %(port)d is not running: last heard of %(ago)s ago on %(host)s")
     )
     return Line(State.BAD, name, text % values, _("Start it:"), START)
+
+
+def _replica(told: dict[str, Any]) -> Line:
+    """The replica as a process of the server sees it."""
+    behind = told["behind"]
+    values = {
+        "behind": _("unknown") if behind is None else short(dt.timedelta(seconds=behind)),
+        "limit": short(dt.timedelta(seconds=settings.DATABASE_REPLICA_LAG)),
+    }
+    name = _("Replica")
+    if told["state"] == Replica.READ:
+        text = _("Queries are read from it; what it shows is %(behind)s old at most")
+        return Line(State.GOOD, name, text % values)
+    text, advice = {
+        Replica.AWAY: (
+            _("It does not answer: queries are read from the primary"),
+            _("Start it, and see that this server reaches it."),
+        ),
+        Replica.BEHIND: (
+            _("It is behind (%(behind)s): queries are read from the primary"),
+            _("It is to be %(limit)s behind at most. See that it receives and replays the log."),
+        ),
+        Replica.NO_REPLICA: (
+            _("It is no replica of the database: queries are read from the primary"),
+            _("It takes writes of its own, or follows another server: see DATABASE_REPLICA_URL."),
+        ),
+    }[Replica(told["state"])]
+    return Line(State.SOON, name, text % values, advice % values)
 
 
 def _database(health: Health) -> Line:
@@ -229,6 +261,7 @@ def _state(value: int, limits: tuple[int, ...]) -> State:
 _TOLD = (
     "AE_TITLE",
     "AUDIT_QUERIES",
+    "DATABASE_REPLICA_LAG",
     "DEBUG",
     "DICOM_ACCESS",
     "DICOM_BIND",

@@ -20,7 +20,7 @@ from typing import Any
 from django.db import connection
 from django.db.models.functions import Now
 
-from dicomscp import certificates
+from dicomscp import certificates, replica
 from dicomscp.journal import JOURNAL, Journal
 from dicomscp.models import Heartbeat
 from dicomscp.server import WorklistScp
@@ -39,7 +39,10 @@ _TOLD = dt.timedelta(hours=24)
 _MOST = 200
 _STOPS_WITHIN = 2.0
 _SEALS_WITHIN = 3.0
-_CHANGING = ("at", "stopped", "associations", "dropped", "unsigned", "counts", "certificates")
+_CHANGING = (
+    *("at", "stopped", "associations", "dropped", "unsigned", "counts", "certificates"),
+    "replica",
+)
 
 
 class Heart:
@@ -104,6 +107,7 @@ class Heart:
                 unsigned=self._journal.unsigned,
                 counts={**self._journal.tally.counts(), "bounds": dict(bounds.refused)},
                 certificates=_certificates(),
+                replica=told.as_json() if (told := replica.told()) else None,
             )
             # In one statement: a row that somebody deleted is there again.
             Heartbeat.objects.bulk_create(

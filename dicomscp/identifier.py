@@ -119,6 +119,8 @@ class _Walker:
             element, position = self._element(
                 tag, position, end, implicit_vr=implicit_vr, depth=depth
             )
+            if tag & 0xFFFF == 0 and not self._is_group_length(tag, element):
+                raise _damaged("no group length", tag)
             if tag & 0xFFFF == 0 or tag == _DATA_SET_TRAILING_PADDING:
                 continue
             if tag in found:
@@ -133,6 +135,13 @@ class _Walker:
             raise _damaged("cut inside an element's header")
         group, element = self._unpack("HH", position)
         return group << 16 | element
+
+    def _is_group_length(self, tag: int, element: Element) -> bool:
+        """Whether it may be one, right or wrong, and is no key whose tag was damaged."""
+        if len(element.value) != 4 or element.vr not in ("UL", "UN"):
+            return not element.value and not element.items
+        (length,) = struct.unpack("<I", element.value)
+        return int(length) <= MAX_BYTES
 
     def _no_length(self, tag: int, position: int, end: int) -> None:
         if self._unpack("I", position + 4)[0]:

@@ -1,7 +1,7 @@
 """A turn at the database for the threads of associations: bounded in number, given back after each.
 
 However many associations there are, no more than DICOM_DATABASE_CONNECTIONS are open. They stay
-open between the queries (connections).
+open between the queries (connections). Where there is a replica that may be read, it is.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from django.db import (
     ProgrammingError,
 )
 
-from dicomscp import connections
+from dicomscp import connections, replica
 from dicomscp.answers import ANSWERS
 from dicomscp.connections import Kept
 from dicomscp.status import OUT_OF_RESOURCES, Refusal
@@ -34,8 +34,11 @@ logger = logging.getLogger(__name__)
 # Seconds in which a query is to be read, the wait for its turn included. To give up connecting to a
 # server that hangs takes two more (connect_timeout): in five a console has its answer.
 _READ_WITHIN = 3.0
+# For the primary, once the replica has failed.
+_ONCE_MORE_WITHIN = 1.0
 # A statement or a wait for a lock that took too long, by PostgreSQL's code: not tried again.
-_TOO_LONG = frozenset({"57014", "55P03"})
+_STATEMENT_TIMEOUT = "57014"
+_TOO_LONG = frozenset({_STATEMENT_TIMEOUT, "55P03"})
 
 # What says nothing about the values that were asked for. NotSupportedError: a prepared statement
 # that a migration has made another one.
@@ -56,10 +59,12 @@ Found = TypeVar("Found")
 def keep() -> None:
     """Keep connections open between turns from now on; to be followed by a `close`."""
     connections.SHELF.start()
+    replica.start()
 
 
 def close() -> None:
     """Close what was kept open."""
+    replica.stop()
     connections.SHELF.stop()
 
 
@@ -71,7 +76,7 @@ def read(reading: Callable[[], Found]) -> Found:
     until = time.monotonic() + _READ_WITHIN
     with _turn():
         try:
-            return _once_more(reading, until)
+            return _from_either(reading, until)
         except _UNAVAILABLE as error:
             logger.error("worklist database unavailable: %s", type(error).__name__)
             _let_go(error)
@@ -94,6 +99,22 @@ def _turn() -> Iterator[None]:
         yield
     finally:
         _turns.release()
+
+
+def _from_either(reading: Callable[[], Found], until: float) -> Found:
+    """Read from the replica where it may be read, else, or when that fails, from the primary."""
+    if replica.may_be_read():
+        kept = connections.SHELF.take(replica.ALIAS) or Kept(replica.ALIAS)
+        try:
+            return _through(kept, reading, until)
+        except _UNAVAILABLE as error:
+            # A wait for a lock is another matter there: that of what is being replayed.
+            if _code(error) == _STATEMENT_TIMEOUT:
+                raise
+            _let_go(error)
+        replica.failed()
+        until = max(until, time.monotonic() + _ONCE_MORE_WITHIN)
+    return _once_more(reading, until)
 
 
 def _once_more(reading: Callable[[], Found], until: float) -> Found:

@@ -24,6 +24,7 @@ from prometheus_client.registry import Collector
 from dicomscp import health, heartbeat, silence
 from dicomscp.access import Reason, Verdict
 from dicomscp.heartbeat import Process
+from dicomscp.replica import State
 from dicomscp.tally import BOUNDS
 from dicomscp.wire.bounds import Bound
 from worklist import database, delivery
@@ -80,8 +81,27 @@ def _of_processes(processes: Sequence[Process]) -> Iterator[Metric]:
         for bound in Bound:
             past.add_metric([*name, bound], process.row.counts.get("bounds", {}).get(bound, 0))
     yield from (age, is_open, dropped, lost, past)
+    yield from _replicas(processes)
     yield from _calls(processes)
     yield from _queries(processes)
+
+
+def _replicas(processes: Sequence[Process]) -> Iterator[Metric]:
+    is_read = GaugeMetricFamily(
+        "worklist_replica_read", "1: queries are read from the replica", labels=["process"]
+    )
+    behind = GaugeMetricFamily(
+        "worklist_replica_behind_seconds",
+        "How old at most is what the replica shows",
+        labels=["process"],
+    )
+    for process in processes:
+        if told := process.row.replica:
+            name = [_name(process)]
+            is_read.add_metric(name, float(told["state"] == State.READ))
+            if told["behind"] is not None:
+                behind.add_metric(name, told["behind"])
+    yield from (is_read, behind)
 
 
 def _calls(processes: Sequence[Process]) -> Iterator[Metric]:

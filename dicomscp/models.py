@@ -170,6 +170,8 @@ class Heartbeat(models.Model):
     counts = models.JSONField(default=dict)
     # The certificates of TLS, which other machines cannot read: setting, subject, end.
     certificates = models.JSONField(default=list)
+    # As replica.Told; None: there is none.
+    replica = models.JSONField(null=True)
 
     class Meta:
         ordering = ("-at", "id")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dicomscp import identifier, matching
+from dicomscp import damage, identifier, matching
 from dicomscp.identifier import SPECIFIC_CHARACTER_SET, TIMEZONE_OFFSET_FROM_UTC, Element
 from dicomscp.matching import AnyItem, Condition
 from dicomscp.status import IDENTIFIER_DOES_NOT_MATCH, PENDING, PENDING_WARNING, Refusal
@@ -81,7 +81,12 @@ def terms_of(elements: tuple[Element, ...], inherited: CharacterSet) -> Characte
     """The Specific Character Set of these elements, which an item has of its own or inherits."""
     for element in elements:
         if element.tag == SPECIFIC_CHARACTER_SET:
-            return character_set.read(element.value)
+            terms = character_set.read(element.value)
+            # A length that was damaged makes the keys behind it a part of the value.
+            if any(len(term) > 16 or not term.isprintable() for term in terms):
+                rule = "Specific Character Set: no code strings"
+                raise Refusal(IDENTIFIER_DOES_NOT_MATCH, rule, (element.tag,))
+            return terms
     return inherited
 
 
@@ -110,6 +115,7 @@ class _Planner:
                 continue
             attribute = known.get(element.tag)
             if attribute is None:
+                damage.refuse_what_is_none(elements, elements.index(element))
                 self.unsupported.append((*path, element.tag))
             elif attribute.is_sequence:
                 inner, returned = self._sequence(attribute, element, terms, path)

@@ -39,7 +39,7 @@ class State(enum.StrEnum):
     """What becomes of a step at a station's next query."""
 
     READY = "ready"
-    # The console asks for one day, or we show it some hours: its time has not come.
+    # The console asks for one day or one number, or we show it some hours: it has not come to it.
     LATER = "later"
     BLOCKED = "blocked"
 
@@ -48,7 +48,8 @@ class State(enum.StrEnum):
 class Light:
     """One step and one station. `seen` is when it was sent last; `key`, `rule` are in the way.
 
-    `is_guess`: the station has never asked, so that its rules alone decide.
+    `is_guess`: the station has never asked, so that its rules alone decide. `is_by_number`: it asks
+    for one patient or order at a time, as with a bar-code reader, and for this one it may yet.
     """
 
     step: int
@@ -56,6 +57,7 @@ class Light:
     state: State
     seen: dt.datetime | None = None
     is_guess: bool = False
+    is_by_number: bool = False
     key: KeyVerdict | None = None
     rule: RuleVerdict | None = None
     is_past_limit: bool = False
@@ -69,6 +71,8 @@ class Light:
         told = {"scanner": scanner, "reason": self._reason}
         if self.state is State.BLOCKED:
             return _("Not on %(scanner)s: %(reason)s") % told
+        if self.state is State.LATER and self.is_by_number:
+            return _("Will show on %(scanner)s when it asks for that patient or order") % told
         if self.state is State.LATER:
             return _("Will show on %(scanner)s when it asks for that time") % told
         if self.seen is not None:
@@ -169,8 +173,9 @@ class _List:
     texts: Texts
     # Why it will not be answered, when it calls as it did last.
     turned_away: Reason | None
-    # It asked for its own day, and does so each day.
+    # It asked for its own day, and does so each day; it asks for one patient or order at a time.
     is_daily: bool
+    is_by_number: bool
     is_guess: bool
     is_refused: bool
 
@@ -180,6 +185,7 @@ class _List:
         wanted, texts = plan.everything(), Texts()
         is_daily = is_refused = False
         query = next(iter(sorted(queries, key=_is_of_a_patient)), None)
+        is_by_number = query is not None and _is_of_a_patient(query)
         if query is not None:
             try:
                 elements = asked.elements(query)
@@ -196,6 +202,7 @@ class _List:
             texts,
             turned_away=_turned_away(station, rules, queries),
             is_daily=is_daily,
+            is_by_number=is_by_number,
             is_guess=query is None,
             is_refused=is_refused,
         )
@@ -228,15 +235,19 @@ class _List:
         failing = list(keys.failing(self.scoped.plan, item, self.texts))
         broken = explanation.own_rules(self.scoped, item).failing
         if all(map(self._will_come, failing)) and all(map(_is_to_come, broken)):
-            return replace(told, state=State.LATER)
+            by_number = any(map(self._is_number, failing))
+            return replace(told, state=State.LATER, is_by_number=by_number)
         key = next((each for each in failing if not self._will_come(each)), None)
         rule = next((each for each in broken if not _is_to_come(each)), None)
         return replace(told, state=State.BLOCKED, key=key, rule=None if key else rule)
 
     def _will_come(self, verdict: KeyVerdict) -> bool:
-        """Whether the key will be another one when the step's day has come."""
+        """Whether the key will be another one when the step's day, or its number, has come."""
         is_later = verdict.near.days > 0 and DATE in verdict.attributes
-        return self.is_daily and is_later
+        return (self.is_daily and is_later) or self._is_number(verdict)
+
+    def _is_number(self, verdict: KeyVerdict) -> bool:
+        return self.is_by_number and any(each in OF_A_PATIENT for each in verdict.attributes)
 
 
 def _turned_away(station: Station, rules: Rules, queries: Sequence[Query]) -> Reason | None:

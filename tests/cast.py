@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
-from django.db import models
+from django.db import models, transaction
 
 from worklist import scheduling
 from worklist.audit import trail
@@ -95,6 +95,7 @@ def book(
     return step
 
 
+@transaction.atomic  # a server beside the test sees it whole or not at all, as the product writes
 def step(
     *,
     stations: Sequence[str] = ("CT1",),

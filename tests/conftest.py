@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests import tools
 from tests.findscu import Findscu
+
+if TYPE_CHECKING:
+    from worklist.models import ProcedureType, Station
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -37,3 +41,28 @@ def findscu(transactional_db: None, tmp_path: Path) -> Iterator[Findscu]:
     scp.start()
     yield Findscu(scp.port, tmp_path)
     scp.stop()
+
+
+@pytest.fixture
+def stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The site's clock stands at the cast's NOW."""
+    from tests.cast import NOW
+    from worklist import clock
+
+    monkeypatch.setattr(clock, "now", lambda: NOW)
+
+
+@pytest.fixture
+def ct1(db: None) -> Station:
+    """The scanner at which the tests of booking book."""
+    from tests.cast import station
+
+    return station("CT1", "CT 1")
+
+
+@pytest.fixture
+def head(ct1: Station) -> ProcedureType:
+    """The exam that they book."""
+    from tests.cast import kind
+
+    return kind("CTHEAD", "CT head", default_station=ct1, minutes=15)

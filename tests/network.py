@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from pydicom import config
@@ -28,8 +28,6 @@ from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.sop_class import ModalityWorklistInformationFind
 
-from dicomscp.journal import JOURNAL
-from dicomscp.server import WorklistScp
 from dicomscp.wire import client
 from tests.strategies import CHARACTER_SET_VRS, Key, Query
 
@@ -37,6 +35,10 @@ TRANSFER_SYNTAXES = (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
 UNDEFINED_LENGTH = 0xFFFFFFFF
 _LONG_VRS = ("OB", "SQ", "UC", "UN", "UR", "UT")
 _NUMBERS = {"UL": "<L", "US": "<H"}
+
+
+if TYPE_CHECKING:
+    from dicomscp.server import WorklistScp
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,9 @@ def association(port: int, syntax: UID, *, ae_title: str = "CT1") -> Iterator[As
 
 def over(scp: WorklistScp) -> None:
     """Wait until every association has ended, and the journal tells of each."""
+    # Here alone: the rest of this module is of use without Django.
+    from dicomscp.journal import JOURNAL
+
     for server in scp._servers:
         for association in server.active_associations:
             association.join(10)

@@ -93,9 +93,22 @@ def start_in(folder: Path, binaries: Path) -> subprocess.Popen[bytes]:
     made = subprocess.run(command, **run_as, capture_output=True, text=True, check=False)
     if made.returncode != 0:
         raise CannotStartError(last_line(made.stderr))
+    return launch(folder, binaries)
+
+
+def launch(folder: Path, binaries: Path, *more: str) -> subprocess.Popen[bytes]:
+    """Start the server of the cluster in this folder, anew if need be, and wait until it answers.
+
+    `more` are settings of this start, such as "max_connections=5".
+    """
+    run_as: dict[str, Any] = {"cwd": folder}
+    if account := unprivileged_account():
+        run_as |= {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+        copies = sorted((folder / "copy").glob("**/bin/postgres"))
+        binaries = copies[0].parent if copies else binaries
     settings = ["listen_addresses=", f"unix_socket_directories={folder}", "max_connections=200"]
-    settings += ["fsync=off", "synchronous_commit=off", "full_page_writes=off"]
-    with (folder / "log").open("wb") as log:
+    settings += ["fsync=off", "synchronous_commit=off", "full_page_writes=off", *more]
+    with (folder / "log").open("ab") as log:
         server = subprocess.Popen(
             [binaries / "postgres", "-D", folder / "data", *(f"--{each}" for each in settings)],
             **run_as,

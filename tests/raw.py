@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from io import BytesIO
-from threading import Event
-from time import monotonic
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -32,14 +30,6 @@ ABORT = bytes((7, 0, 0, 0, 0, 4, 0, 0, 0, 0))
 ACCEPTED, REJECTED, DATA, RELEASED, ABORTED = 2, 3, 4, 6, 7
 
 PENDING, SUCCESS, CANCELLED = 0xFF00, 0x0000, 0xFE00
-
-
-def until(holds: Callable[[], bool], what: str = "", *, within: float = 15.0) -> None:
-    """Wait for something that another thread is about to bring about."""
-    deadline = monotonic() + within
-    while not holds():
-        assert monotonic() < deadline, what or "it did not come about"
-        Event().wait(0.005)
 
 
 def request(
@@ -115,15 +105,15 @@ def echo(message_id: int = 1) -> bytes:
 
 
 class Peer:
-    """A connection to the SCP on this port of this machine."""
+    """A connection to the SCP on this port, of this machine unless told otherwise."""
 
-    def __init__(self, port: int, *, receives: int | None = None) -> None:
+    def __init__(self, port: int, *, host: str = HERE, receives: int | None = None) -> None:
         self.socket = socket.socket()
         if receives:
             # So little that what is not read is soon not sent either.
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receives)
         self.socket.settimeout(30)
-        self.socket.connect((HERE, port))
+        self.socket.connect((host, port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def __enter__(self) -> Self:

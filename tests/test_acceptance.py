@@ -7,18 +7,12 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-import os
-import selectors
-import signal
 import socket
-import subprocess
-import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from io import BytesIO
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 from unittest import mock
@@ -35,27 +29,32 @@ from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 from pynetdicom.sop_class import ModalityWorklistInformationFind, Verification
 
-from dicomscp import find, handlers, lease, models, plan, server
+from dicomscp import find, handlers, lease, plan, server
 from dicomscp.server import WorklistScp
 from dicomscp.wire import client
 from dicomscp.wire.requests import Titles
-from tests import network, tools
+from tests import network
+from tests.asking import (
+    DATE,
+    PENDING,
+    STEP,
+    STEP_ID,
+    TIME,
+    WARNING,
+    ask_bytes,
+    found,
+    ids,
+    implicit_only,
+    keys,
+    query,
+)
 from tests.cast import DAY, YAMADA, code, step
-from tests.network import Reply
 from tests.oracle import tag_of
 from tests.strategies import Key, Query
 from worklist import character_set
-from worklist.audit.models import AuditEvent
 from worklist.models import Code, ImagingServiceRequest, Patient, ScheduledProcedureStep
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-ROOT = Path(__file__).resolve().parent.parent
-STEP = "ScheduledProcedureStepSequence"
-DATE = "ScheduledProcedureStepStartDate"
-TIME = "ScheduledProcedureStepStartTime"
-STEP_ID = "ScheduledProcedureStepID"
-PENDING, WARNING = 0xFF00, 0xFF01
 
 
 # --- asking ---------------------------------------------------------------------------------------
@@ -73,48 +72,6 @@ def scp(transactional_db: None) -> Iterator[WorklistScp]:
 def assoc(scp: WorklistScp) -> Iterator[Association]:
     with network.association(scp.port, ImplicitVRLittleEndian) as assoc:
         yield assoc
-
-
-def keys(values: Mapping[str, Any]) -> tuple[Key, ...]:
-    """The keys of these values by keyword: a text, a list of values, or an item of a sequence."""
-    return tuple(sorted((key(*each) for each in values.items()), key=lambda each: each.tag))
-
-
-def key(keyword: str, value: Any) -> Key:
-    tag = tag_of(keyword)
-    vr = network.dictionary_VR(tag)
-    if vr == "SQ":
-        items = [value] if isinstance(value, Mapping) else value
-        return Key(tag, vr, tuple(keys(item) for item in items))
-    return Key(tag, vr, tuple(value if isinstance(value, list) else [value] if value else []))
-
-
-def query(in_step: Mapping[str, Any] | None = None, /, **values: Any) -> Query:
-    """A request in Unicode, or in another SpecificCharacterSet, with keys in the step's item."""
-    inside = {STEP_ID: "", **(in_step or {})}
-    return Query(keys({"SpecificCharacterSet": "ISO_IR 192", STEP: inside, **values}))
-
-
-def ids(reply: Reply) -> list[str]:
-    """The step IDs of the answers to a query that was answered."""
-    assert reply.final.Status == 0, reply.final
-    return [
-        str(identifier.ScheduledProcedureStepSequence[0].ScheduledProcedureStepID)
-        for _, identifier in reply.pendings
-    ]
-
-
-def found(assoc: Association, in_step: Mapping[str, Any] | None = None, /, **values: Any) -> str:
-    """The step IDs, in the order of the answers, with spaces between."""
-    return " ".join(ids(network.ask(assoc, query(in_step, **values))))
-
-
-def ask_bytes(assoc: Association, encoded: bytes) -> Reply:
-    """Send these bytes as the Identifier of a request."""
-    with mock.patch("pynetdicom.association.encode", lambda *_: encoded):
-        responses = list(assoc.send_c_find(Dataset(), ModalityWorklistInformationFind))
-    pendings = [(status.Status, answer) for status, answer in responses if answer is not None]
-    return Reply(tuple(pendings), responses[-1][0])
 
 
 def offending(status: Dataset) -> list[int]:
@@ -786,14 +743,6 @@ def test_an_address_of_ipv6_is_served() -> None:
         scp.stop()
 
 
-def implicit_only(port: int) -> Association:
-    ae = AE("CT1")
-    ae.add_requested_context(ModalityWorklistInformationFind, ImplicitVRLittleEndian)
-    return ae.associate(
-        "127.0.0.1", port, ae_title="WORKLIST", max_pdu=4096, evt_handlers=client.HANDLERS
-    )
-
-
 def test_t30_a_peer_of_small_pdus_and_implicit_vr_gets_a_long_answer(scp: WorklistScp) -> None:
     comments = "x" * 10240
     step(ScheduledProcedureStepID="S1", PatientComments=comments)
@@ -910,108 +859,3 @@ def test_the_log_holds_no_patient_and_one_line_a_request(
     assert len(requests) == len(expected)
     for line, (matches, status) in zip(requests, expected, strict=True):
         assert f"matches={matches} status={status}" in line
-
-
-# --- manage.py runscp -----------------------------------------------------------------------------
-
-STARTS_WITHIN = 20.0  # seconds; 3 on a machine with nothing else to do
-STOPS_WITHIN = 10.0
-
-Start = Callable[..., subprocess.Popen[str]]
-
-
-@pytest.fixture
-def runscp(transactional_db: None) -> Iterator[Start]:
-    """Start `manage.py runscp` on the test's database, or on another."""
-    started = []
-
-    def start(*options: str, **environment: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "manage.py", "runscp", "--bind", "127.0.0.1", *options],
-            cwd=ROOT,
-            env={
-                **os.environ,
-                "DATABASE_URL": tools.database_url(),
-                "DJANGO_SETTINGS_MODULE": "worklist.settings",
-                **environment,
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
-def first_line(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    with selectors.DefaultSelector() as waiting:
-        waiting.register(process.stdout, selectors.EVENT_READ)
-        assert waiting.select(STARTS_WITHIN), "runscp says nothing"
-    return process.stdout.readline()
-
-
-def refusal(process: subprocess.Popen[str]) -> str:
-    """What a runscp that does not start says last."""
-    out, err = process.communicate(timeout=STARTS_WITHIN)
-    assert (process.returncode, out) == (1, "")
-    assert "Traceback" not in err
-    return err.strip().splitlines()[-1]
-
-
-def test_runscp_serves_stops_on_sigterm_and_starts_again_on_its_port(runscp: Start) -> None:
-    step(ScheduledProcedureStepID="S1")
-    port = "0"
-    for _ in range(2):
-        process = runscp("--port", port)
-        line = first_line(process)
-        assert line.startswith("Worklist SCP WORKLIST on 127.0.0.1:")
-        port = line.partition("127.0.0.1:")[2].partition(",")[0]
-        idle = implicit_only(int(port))
-        with network.association(int(port), ImplicitVRLittleEndian) as assoc:
-            assert found(assoc) == "S1"
-        assert idle.is_established
-        process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=STOPS_WITHIN)
-        assert (process.returncode, out) == (0, "Worklist SCP stopped\n")
-        assert "Traceback" not in err
-        idle.abort()
-    assert signed_activity() == ["start", "stop"] * 2
-
-
-def signed_activity() -> list[str]:
-    events = AuditEvent.objects.filter(actor="runscp").order_by("pk")
-    return list(events.values_list("action", flat=True))
-
-
-def test_runscp_writes_what_the_journal_is_owed_before_it_ends(runscp: Start) -> None:
-    process = runscp("--port", "0")
-    port = first_line(process).partition("127.0.0.1:")[2].partition(",")[0]
-    with network.association(int(port), ImplicitVRLittleEndian) as assoc:
-        network.ask(assoc, query())
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=STOPS_WITHIN)
-    (asked,) = models.Query.objects.select_related("association")
-    assert asked.association is not None
-    assert asked.association.ended in (models.Ended.RELEASED, models.Ended.ABORTED)
-
-
-def test_runscp_refuses_a_port_that_is_taken(runscp: Start) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        said = refusal(runscp("--port", str(port)))
-    assert f"Port {port} on 127.0.0.1 is taken" in said
-
-
-def test_runscp_refuses_a_database_without_its_tables(runscp: Start, tmp_path: Path) -> None:
-    said = refusal(runscp("--port", "0", DATABASE_URL=f"sqlite:///{tmp_path}/empty.sqlite3"))
-    assert "migration(s): run manage.py migrate first." in said
-
-
-def test_runscp_refuses_what_is_no_ae_title(runscp: Start) -> None:
-    assert "17 characters" in refusal(runscp("--ae-title", "SEVENTEEN_LETTERS"))

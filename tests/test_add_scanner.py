@@ -21,9 +21,9 @@ from dicomscp.models import Association, Query
 from dicomscp.server import WorklistScp
 from dicomscp.wire import client as wire
 from tests import network
+from tests.asking import query
 from tests.cast import actor, station, step
 from tests.pages import sign_in
-from tests.test_acceptance import query
 from worklist import catalogue
 from worklist.audit import trail
 from worklist.audit.models import AuditEvent

@@ -21,10 +21,10 @@ from dicomscp.scope import NO_RULES, Rules
 from dicomscp.status import PENDING, Refusal
 from dicomscp.wire.requests import Titles
 from tests import network
+from tests.asking import query
 from tests.cast import actor, station, step
 from tests.oracle import tag_of
 from tests.strategies import Key, Query, one_of_each, queries
-from tests.test_acceptance import query
 from tests.test_oracle import store
 from worklist import clock
 from worklist.audit import trail

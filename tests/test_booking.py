@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 from pydicom import config, dcmread, dcmwrite
 from pydicom.dataset import Dataset
 
-from tests.cast import MONDAY, NOW, actor, booked, kind, patient, station, step
+from tests.cast import MONDAY, actor, booked, kind, patient, station, step
 from tests.pages import Desk, at_once, fields, sign_in
-from worklist import clock
 from worklist.audit import trail
 from worklist.audit.models import AuditEvent
 from worklist.forms.patient import NewPatientForm
@@ -36,22 +35,7 @@ from worklist.models import (
 )
 from worklist.scheduling import save_patient
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock, "now", lambda: NOW)
-
-
-@pytest.fixture
-def ct1() -> Station:
-    return station("CT1", "CT 1")
-
-
-@pytest.fixture
-def head(ct1: Station) -> ProcedureType:
-    return kind("CTHEAD", "CT head", default_station=ct1, minutes=15)
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("stand_still")]
 
 
 NEW = {

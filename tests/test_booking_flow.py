@@ -10,31 +10,15 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from tests.cast import NOW, actor, kind, patient, station
+from tests.cast import actor, kind, patient, station
 from tests.pages import Desk, fields, sign_in
-from worklist import clock
 from worklist.audit import trail
 from worklist.forms.patient import names_in
 from worklist.models import OrderSet, ProcedureType, ScheduledProcedureStep, Station
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("stand_still")]
 
 BOARD = "http://testserver/today/?day=2026-11-25&modality=CT&q=rossi"
-
-
-@pytest.fixture(autouse=True)
-def stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock, "now", lambda: NOW)
-
-
-@pytest.fixture
-def ct1() -> Station:
-    return station("CT1", "CT 1")
-
-
-@pytest.fixture
-def head(ct1: Station) -> ProcedureType:
-    return kind("CTHEAD", "CT head", default_station=ct1, minutes=15)
 
 
 def from_board(client: Client, query: str = "", *, at: str = "/exams/new/") -> dict[str, Any]:

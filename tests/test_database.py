@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 from django.db import connection
 
+from tests import tools
+
 pytestmark = pytest.mark.django_db
 
 
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite compiles nothing")
+@tools.needs("postgres")
 def test_no_query_waits_for_a_compiler() -> None:
     """A fresh database has no statistics: its guesses are high enough to compile a small join."""
     with connection.cursor() as cursor:

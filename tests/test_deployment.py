@@ -37,6 +37,7 @@ NOT_OF_COMPOSE = {
     "DICOM_BIND",
     "DICOM_PORT",
     "DATABASE_REPLICA_URL",
+    "DATABASE_REPLICA_LAG",
     "DICOM_WORKERS",
     # Set while a key is changed (docs/upgrade.md).
     "SECRET_KEY_FALLBACKS",

@@ -15,9 +15,10 @@ from pydicom.uid import ExplicitVRLittleEndian
 from dicomscp.server import WorklistScp
 from dicomscp.views import data_set as views
 from tests import network
+from tests.asking import keys
 from tests.cast import YAMADA, actor, code, station, step
 from tests.strategies import Key, Query
-from tests.test_acceptance import keys, scp
+from tests.test_acceptance import scp
 from tests.test_roles import signed_in
 from worklist import attributes
 from worklist.audit import trail

@@ -10,29 +10,13 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from tests.cast import MONDAY, NOW, actor, booked, kind, patient, station
+from tests.cast import MONDAY, actor, booked, patient, station
 from tests.pages import Desk, fields, sign_in
-from worklist import clock
 from worklist.audit import trail
 from worklist.audit.models import AuditEvent
 from worklist.models import ClosedDay, ProcedureType, ScheduledProcedureStep, Station
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock, "now", lambda: NOW)
-
-
-@pytest.fixture
-def ct1() -> Station:
-    return station("CT1", "CT 1")
-
-
-@pytest.fixture
-def head(ct1: Station) -> ProcedureType:
-    return kind("CTHEAD", "CT head", default_station=ct1, minutes=15)
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("stand_still")]
 
 
 def said(client: Client) -> str:

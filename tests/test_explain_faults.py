@@ -24,7 +24,7 @@ from dicomscp.server import WorklistScp
 from dicomscp.wire import client
 from tests import network, tools
 from tests.cast import DAY, actor, step
-from tests.test_heartbeat import until
+from tests.waiting import until
 from worklist import catalogue, clock, scheduling
 from worklist.audit import trail
 from worklist.models import ScheduledProcedureStep, Station, StepStatus, User
@@ -282,6 +282,13 @@ def test_the_server_does_not_run(scanner: Scanner) -> None:
     scanner.heart.stop()
     said = ("The worklist service is not running.", "And then: CT 1 asks for")
     told_first(shown, Cause.NOT_RUNNING, *said)
+
+
+def test_the_exam_is_on_no_scanner(scanner: Scanner) -> None:
+    ct(sees="OWN")
+    shown = step(stations=[], PatientName="Rossi^Paolo")
+    scanner.ask()
+    told_first(shown, Cause.RULE, "sees its own exams, and this one is on no scanner")
 
 
 def test_never_heard(scanner: Scanner) -> None:

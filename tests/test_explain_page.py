@@ -24,10 +24,10 @@ from dicomscp.identifier import Element
 from dicomscp.models import Association, Heartbeat, Query
 from dicomscp.server import WorklistScp
 from tests import network, tools
+from tests.asking import DATE, query
 from tests.cast import DAY, actor, step
 from tests.strategies import Key
 from tests.strategies import Query as Request
-from tests.test_acceptance import DATE, query
 from tests.test_heartbeat import beat
 from worklist import catalogue, clock
 from worklist.audit import trail

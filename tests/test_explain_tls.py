@@ -13,8 +13,8 @@ from django.utils import timezone
 from dicomscp.explain import explanation, remedies, short, words
 from dicomscp.explain.story import Cause, Explanation
 from dicomscp.models import Association, Query
+from tests.asking import query
 from tests.cast import actor, step
-from tests.test_acceptance import query
 from tests.test_explain_faults import Scanner, booked, ct, scanner, told_first
 from tests.test_explain_page import logged
 from worklist import catalogue

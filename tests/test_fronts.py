@@ -10,7 +10,6 @@ import socket
 import ssl
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,9 +20,10 @@ import pytest
 from dicomscp import trial
 from dicomscp.trial import Verdict
 from tests import image, tools
-from tests.test_acceptance import Start, first_line, runscp
+from tests.processes import Start, first_line, runscp
 from tests.test_deployment import free_port
 from tests.tools import needs
+from tests.waiting import until
 
 __all__ = ["runscp"]  # a fixture
 
@@ -54,15 +54,6 @@ def run(tmp_path: Path) -> Iterator[Run]:
     for process in started:
         process.kill()
         process.wait()
-
-
-def until(holds: Callable[[], Any], *, within: float = 30) -> Any:
-    """Ask again until it holds."""
-    deadline = time.monotonic() + within
-    while not (found := holds()):
-        assert time.monotonic() < deadline, "it does not come true"
-        time.sleep(0.05)
-    return found
 
 
 # --- a web that tells what it was asked -----------------------------------------------------------

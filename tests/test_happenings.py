@@ -156,7 +156,7 @@ def test_the_web_signs_its_start_and_its_stop(transactional_db: None, empty_trai
             assert any("Booting worker" in line for line in web.stderr)
             assert signed() == [("start", "web", 0)]
             web.terminate()
-            web.communicate(timeout=20)
+            web.communicate(timeout=60)
         finally:
             web.kill()
     assert signed() == [("start", "web", 0), ("stop", "web", 0)]

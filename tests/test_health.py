@@ -16,7 +16,8 @@ from django.test import Client
 from dicomscp import heartbeat
 from dicomscp.models import Heartbeat
 from dicomscp.server import WorklistScp
-from tests.test_heartbeat import SOON, beat, until
+from tests.test_heartbeat import SOON, beat
+from tests.waiting import until
 from worklist import database
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,8 +19,10 @@ from dicomscp.models import Heartbeat
 from dicomscp.server import WorklistScp
 from dicomscp.tally import BOUNDS, OTHERS, Tally
 from tests import network
+from tests.asking import query
 from tests.cast import step
-from tests.test_acceptance import Start, query, runscp
+from tests.processes import Start, runscp
+from tests.waiting import until
 from worklist.audit import seals, trail
 from worklist.audit.models import Seal
 from worklist.audit.trail import Actor
@@ -38,14 +39,6 @@ def scp(transactional_db: None) -> Iterator[WorklistScp]:
     scp.start()
     yield scp
     scp.stop()
-
-
-def until(holds: Callable[[], Any], *, within: float = 10) -> Any:
-    """Ask again until it holds."""
-    deadline = time.monotonic() + within
-    while not (found := holds()):
-        assert time.monotonic() < deadline, "it does not come true"
-    return found
 
 
 def beat(**more: Any) -> Heartbeat:

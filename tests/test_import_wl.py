@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -28,6 +27,7 @@ from pydicom.uid import (
 
 from tests import tools
 from tests.cast import patient as register
+from tests.waiting import until
 from worklist import scheduling
 from worklist.audit.models import AuditEvent
 from worklist.audit.trail import Actor
@@ -875,12 +875,6 @@ def succeed(future: Future[Any], act: Callable[[], Any]) -> None:
         future.set_result(act())
     except BaseException as error:
         future.set_exception(error)
-
-
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < deadline
 
 
 def somebody_waits(cursor: Any) -> bool:

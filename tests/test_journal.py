@@ -24,8 +24,9 @@ from dicomscp.models import MOST_STEPS, Association, Ended, Query
 from dicomscp.server import WorklistScp
 from dicomscp.wire import client
 from tests import network, tools
+from tests.asking import query
 from tests.cast import DAY, station, step
-from tests.test_acceptance import query
+from tests.waiting import until
 from worklist.models import ScheduledProcedureStep
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -277,7 +278,8 @@ def test_a_connection_that_died_between_two_batches_loses_nothing() -> None:
 
 def test_an_association_is_there_while_it_is_open(scp: WorklistScp) -> None:
     assoc = call(scp.port)
-    assert JOURNAL.flush()
+    # It is accepted a moment before it is written down.
+    until(lambda: JOURNAL.flush() and Association.objects.exists())
     row = Association.objects.get()
     assert (row.closed, row.ended) == (None, "")
     assoc.release()

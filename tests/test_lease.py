@@ -21,7 +21,7 @@ from django.db import connection, connections
 from dicomscp import lease
 from dicomscp.connections import SHELF
 from dicomscp.status import OUT_OF_RESOURCES, Refusal
-from tests import postgres
+from tests import postgres, tools
 
 WHO = "SELECT pg_backend_pid()"
 
@@ -63,7 +63,7 @@ def server() -> Iterator[Server]:
         process = postgres.start_in(folder, next(postgres.find()))
     except (StopIteration, OSError, postgres.CannotStartError) as error:
         shutil.rmtree(folder, ignore_errors=True)
-        pytest.skip(f"PostgreSQL does not start: {error}")
+        tools.require_server(error)
     yield Server(folder, process)
     postgres.stop(process, folder, started_by=os.getpid())
 

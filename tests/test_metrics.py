@@ -23,11 +23,12 @@ from dicomscp.models import Heartbeat
 from dicomscp.server import WorklistScp
 from dicomscp.tally import Tally
 from tests import network
+from tests.asking import query
 from tests.cast import station, step
 from tests.pages import sign_in
-from tests.test_acceptance import query
-from tests.test_heartbeat import SOON, beat, until
+from tests.test_heartbeat import SOON, beat
 from tests.test_status import HOUR, MINUTE, asked
+from tests.waiting import until
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 pytestmark = pytest.mark.django_db
@@ -72,7 +73,8 @@ def fill() -> None:
         {"setting": "DICOM_TLS_CA", "subject": "a", "ends": f"{now + dt.timedelta(days=90)}"},
         {"setting": "DICOM_TLS_CA", "subject": "b", "ends": f"{now + dt.timedelta(days=9)}"},
     ]
-    beat(counts=counts(), associations=2, dropped=4, unsigned=1, certificates=ends)
+    replica = {"state": "behind", "behind": 80.5}
+    beat(replica=replica, counts=counts(), associations=2, dropped=4, unsigned=1, certificates=ends)
     for number in range(10):
         asked("CT1", ago=(1 + 10 * number) * MINUTE)
         asked("MR1", ago=3 * HOUR + 10 * number * MINUTE)
@@ -83,6 +85,8 @@ def test_everything_is_counted_by_station_and_status(settings: Any) -> None:
     fill()
     found = scrape()
     here = {"process": "scp1:11112"}
+    assert value(found, "worklist_replica_read", **here) == 0
+    assert value(found, "worklist_replica_behind_seconds", **here) == 80.5
     assert value(found, "worklist_queries_total", station="CT1", status="0000", **here) == 4
     assert value(found, "worklist_queries_total", station="other", status="A700", **here) == 1
     assert value(found, "worklist_queries_total", station="other", status="none", **here) == 1

@@ -9,6 +9,7 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import connection, models, transaction
 
+from tests import tools
 from tests.cast import actor, book, new_step, patient
 from tests.test_roles import signed_in
 from worklist import scheduling
@@ -235,7 +236,7 @@ def test_guess_at_an_unknown_patient_is_no_knowledge() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.skipif("connection.vendor != 'postgresql'")
+@tools.needs("postgres")
 def test_two_who_give_one_new_id_at_once_are_one_who_saves_and_one_who_is_told() -> None:
     anna, other = patient("P1"), patient("P2")
     clerk = signed_in("Clerk")

@@ -16,10 +16,10 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from dicomscp import asked
 from dicomscp.models import Association, Query
 from tests import network
+from tests.asking import STEP, keys, query
 from tests.cast import DAY, actor, station, step
 from tests.strategies import Key
 from tests.strategies import Query as Request
-from tests.test_acceptance import STEP, keys, query
 from worklist import catalogue, clock
 from worklist.audit import trail
 from worklist.audit.models import AuditEvent

@@ -12,8 +12,8 @@ from django.db import connection
 from dicomscp import find, identifier, plan
 from dicomscp.scope import NO_RULES
 from tests import network, tools
+from tests.asking import query
 from tests.strategies import Query
-from tests.test_acceptance import query
 from worklist import clock
 from worklist.models import ScheduledProcedureStep
 

@@ -22,10 +22,10 @@ from dicomscp.models import Association, Query
 from dicomscp.readiness import Light, State
 from dicomscp.server import WorklistScp
 from tests import network
+from tests.asking import DATE, query
 from tests.cast import DAY, actor, step
 from tests.strategies import AE_TITLES, STATUSES, Worklist, conversations
 from tests.strategies import Query as Asked
-from tests.test_acceptance import DATE, query
 from tests.test_oracle import store
 from worklist import catalogue, clock
 from worklist.audit import trail
@@ -225,6 +225,20 @@ def test_a_bar_code_that_is_read_is_not_taken_for_the_list(ct1: Station) -> None
     shown = step()
     asked(query({"Modality": "CT"}), minutes=2)
     asked(query(AccessionNumber="ELSE"), minutes=1)
+    assert light_of(shown).state is State.READY
+
+
+def test_who_asks_for_one_at_a_time_may_ask_for_this_one(ct1: Station) -> None:
+    shown, other = step(AccessionNumber="A1"), step(AccessionNumber="A2", Modality="MR")
+    for minutes in range(1, 9):
+        asked(query({"Modality": "CT"}, AccessionNumber=f"ELSE{minutes}"), minutes=minutes)
+    light = light_of(shown)
+    assert (light.state, light.is_by_number) == (State.LATER, True)
+    assert light.words == "Will show on CT 1 when it asks for that patient or order"
+    # What else it asks for is in the way all the same.
+    assert light_of(other).state is State.BLOCKED
+    assert "Modality CT" in light_of(other).words
+    asked(query({"Modality": "CT"}, AccessionNumber="A1"), minutes=0)
     assert light_of(shown).state is State.READY
 
 

@@ -18,7 +18,7 @@ from django.db import connection
 
 from tests import image, postgres, postgres_copies
 from tests.findscu import Findscu
-from tests.test_acceptance import Start, first_line, runscp
+from tests.processes import Start, first_line, runscp
 from tests.test_fronts import port_of
 from tests.tools import needs
 

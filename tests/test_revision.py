@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from django.db import connection, models, transaction
 
-from tests import cast
+from tests import cast, tools
 from tests.pages import at_once
 from tests.test_import_wl import data_set, run, write
 from worklist import board, clock, scheduling
@@ -227,7 +227,7 @@ def test_each_verb_that_changes_the_board_changes_its_tag(
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.skipif("connection.vendor != 'postgresql'")
+@tools.needs("postgres")
 def test_step_that_is_hung_below_while_the_patient_is_changed_is_seen_as_it_is() -> None:
     first = cast.book(cast.patient(), start_date=dt.date(2024, 7, 8))
     patient = first.requested_procedure.request.patient
@@ -267,7 +267,7 @@ def _somebody_waits() -> bool:
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.skipif("connection.vendor != 'postgresql'")
+@tools.needs("postgres")
 def test_nobody_waits_in_a_circle_for_the_steps_of_a_patient() -> None:
     anna, paolo = cast.patient(), cast.patient("P2", "Rossi^Paolo")
     # What hangs below the two lies across each other.

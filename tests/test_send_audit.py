@@ -331,8 +331,7 @@ class Writer:
 @pytest.fixture
 def on_postgres(transactional_db: None) -> None:
     AuditEvent.objects.all().delete()
-    if connection.vendor != "postgresql":
-        pytest.skip("SQLite has one writer at a time")
+    tools.require("postgres")
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,8 @@ from dicomscp.models import Association, Query
 from dicomscp.scope import Rules
 from dicomscp.server import WorklistScp
 from tests import network, tools
+from tests.asking import query
 from tests.cast import DAY, YAMADA, actor, code, station, step
-from tests.test_acceptance import query
 from tests.test_findscu import STEP, Findscu
 from worklist import catalogue, clock
 from worklist.audit import trail

@@ -20,9 +20,9 @@ from dicomscp.server import WorklistScp
 from dicomscp.signing import REFUSALS_WITHIN, Signer
 from dicomscp.wire import client
 from tests import network
+from tests.asking import query
 from tests.audit_schema import faults
 from tests.cast import station, step
-from tests.test_acceptance import query
 from worklist import audited
 from worklist.audit.models import AuditEvent
 

@@ -186,6 +186,28 @@ def test_events_that_wait_for_the_collector_are_told(settings: Any) -> None:
     assert "Everything was sent to the collector" in text(look())
 
 
+@pytest.mark.parametrize(
+    ("replica", "told", "is_well"),
+    [
+        ({"state": "read", "behind": 1.2}, "Queries are read from it; what it shows is 1 s", True),
+        ({"state": "away", "behind": 80.0}, "It does not answer: queries are read from the", False),
+        ({"state": "behind", "behind": 80.0}, "It is behind (1 min): queries are read from", False),
+        ({"state": "behind", "behind": None}, "It is behind (unknown): queries are read", False),
+        ({"state": "no replica", "behind": None}, "It is no replica of the database", False),
+        (None, "", True),
+    ],
+)
+def test_a_replica_is_told_as_the_server_sees_it(
+    replica: dict[str, Any] | None, told: str, is_well: bool
+) -> None:
+    beat(replica=replica)
+    page = look()
+    assert ("Replica" in text(page)) == (replica is not None)
+    assert told in text(page)
+    assert ("state-soon" not in page) == is_well
+    assert "state-bad" not in page
+
+
 def test_set_up_mode_is_told() -> None:
     access.let_anybody_in(by=actor)
     assert "Callers that are not set up are answered until" in text(look())

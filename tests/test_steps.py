@@ -8,6 +8,7 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import connection
 
+from tests import tools
 from tests.cast import MONDAY, NOW, actor, book, booked, patient, station
 from tests.test_conflicts import at
 from worklist import clock, scheduling
@@ -89,7 +90,7 @@ def test_amend_checks_step_procedure_and_request() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.skipif("connection.vendor != 'postgresql'")
+@tools.needs("postgres")
 def test_two_saves_on_one_version_are_one_save_and_one_told() -> None:
     step = booked("10:00", "10:30")
     start = threading.Barrier(2)

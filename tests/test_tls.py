@@ -34,9 +34,9 @@ from dicomscp.wire.tls import Clients, Fault, Files
 from tests import raw, tools
 from tests.cast import actor, station, step
 from tests.certificates import Authority, Identity, openssl
-from tests.raw import until
-from tests.test_acceptance import Start, first_line, refusal, runscp
+from tests.processes import Start, first_line, refusal, runscp
 from tests.test_wire import steps
+from tests.waiting import until
 from worklist import catalogue
 from worklist.audit.models import AuditEvent
 from worklist.models import Station

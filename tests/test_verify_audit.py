@@ -15,6 +15,7 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
+from tests import tools
 from worklist.audit import guard, seals, trail
 from worklist.audit.models import AuditEvent, Seal
 from worklist.audit.trail import Actor
@@ -219,6 +220,13 @@ def test_the_command_names_what_is_wrong_and_seals_nothing() -> None:
     assert seals.last() is None
 
 
+def test_without_its_tables_the_command_says_so() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE audit_seal RENAME TO gone")
+    with pytest.raises(CommandError, match=r"The audit trail cannot be read: .*audit_seal"):
+        verify_audit()
+
+
 def test_an_anchor_that_is_none_is_refused() -> None:
     with pytest.raises(CommandError, match="is not a seal such as"):
         verify_audit("--anchor", "17")
@@ -252,7 +260,7 @@ def test_the_database_refuses_to_change_the_trail(attack: Callable[[], object]) 
     assert seals.verify() == seals.Report(events=2, seals=1)
 
 
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no TRUNCATE")
+@tools.needs("postgres")
 @pytest.mark.usefixtures("guarded")
 def test_the_database_refuses_to_empty_the_trail() -> None:
     noted()

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from tests.cast import NOW, actor, kind, patient, station
+from tests import tools
+from tests.cast import actor, kind, patient
 from tests.pages import Desk, at_once, fields
-from worklist import clock, scheduling
+from worklist import scheduling
 from worklist.audit import trail
 from worklist.models import (
     ImagingServiceRequest,
@@ -25,22 +26,7 @@ from worklist.models import (
 from worklist.scheduling import booking
 from worklist.scheduling.booking import PlannedExam, Visit
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock, "now", lambda: NOW)
-
-
-@pytest.fixture
-def ct1() -> Station:
-    return station("CT1", "CT 1")
-
-
-@pytest.fixture
-def head(ct1: Station) -> ProcedureType:
-    return kind("CTHEAD", "CT head", default_station=ct1, minutes=15)
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("stand_still")]
 
 
 @pytest.fixture
@@ -218,10 +204,9 @@ def test_booking_for_one_who_was_merged_meanwhile_is_the_survivors(
     assert ImagingServiceRequest.objects.get().patient == survivor
 
 
+@tools.needs("postgres")
 @pytest.mark.django_db(transaction=True)
 def test_booking_waits_for_a_merge_that_is_under_way(head: ProcedureType, ct1: Station) -> None:
-    if connection.vendor != "postgresql":
-        pytest.skip("SQLite has one writer")
     anna, survivor = patient(sex="F", weight="60"), patient("P2", sex="F")
     seen = Patient.objects.get(pk=anna.pk)
     seen.pregnancy_status = 1

@@ -13,10 +13,10 @@ import pytest
 from dicomscp.server import WorklistScp
 from dicomscp.wire.client import Checkpoint
 from tests import network, raw
+from tests.asking import keys
 from tests.cast import DAY, step
 from tests.raw import Peer, cancel
 from tests.strategies import Query
-from tests.test_acceptance import keys
 from worklist.models import ScheduledProcedureStep
 
 

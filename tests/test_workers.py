@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,7 +21,7 @@ from dicomscp import ports, server
 from dicomscp.wire.server import WorklistServer
 from tests import tools
 from tests.cast import step
-from tests.test_acceptance import (
+from tests.processes import (
     STARTS_WITHIN,
     STOPS_WITHIN,
     Start,
@@ -31,6 +30,7 @@ from tests.test_acceptance import (
     runscp,
     signed_activity,
 )
+from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -38,13 +38,6 @@ ROOT = Path(__file__).resolve().parent.parent
 __all__ = ["runscp"]  # a fixture
 # Nobody reads the log before the end: a line for each query would fill its pipe.
 QUIET = {"LOG_LEVEL": "WARNING"}
-
-
-def until(holds: Callable[[], bool], what: str, *, within: float = 20.0) -> None:
-    deadline, wait = time.monotonic() + within, threading.Event()
-    while not holds():
-        assert time.monotonic() < deadline, f"in vain waited for: {what}"
-        wait.wait(0.05)
 
 
 def workers_of(process: subprocess.Popen[str]) -> set[int]:

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
+from typing import NoReturn
 from urllib.parse import quote
 
 import pytest
@@ -131,6 +132,14 @@ def require(tool: str) -> None:
     chosen = tool == "postgres" and os.environ.get("WORKLIST_TEST_DB") == "sqlite"
     reason = f"needs {tool}: {CURES[tool]}"
     if is_required(tool) and not chosen:
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+def require_server(error: Exception) -> NoReturn:
+    """A PostgreSQL of the test's own does not start: skip, or fail where PostgreSQL is required."""
+    reason = f"PostgreSQL does not start, or lacks a program: {error}"
+    if is_required("postgres"):
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
 

@@ -9,7 +9,7 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import FieldDoesNotExist
-from django.db import models
+from django.db import connections, models
 
 from worklist import attributes, sheets, values
 from worklist.attributes import Attribute
@@ -161,6 +161,7 @@ def dicom_settings(
             Error(f"DICOM_PORT is {settings.DICOM_PORT}.", hint="0 to 65535.", id="worklist.E013")
         )
     faults += _tls_settings()
+    faults += _replica_settings()
     return faults
 
 
@@ -177,6 +178,25 @@ def _tls_settings() -> list[CheckMessage]:
                 f"DICOM_TLS_CLIENT is {settings.DICOM_TLS_CLIENT!r}.",
                 hint="required, optional or off.",
                 id="worklist.E016",
+            )
+        )
+    return faults
+
+
+def _replica_settings() -> list[CheckMessage]:
+    faults: list[CheckMessage] = []
+    if "replica" not in settings.DATABASES:
+        return faults
+    for alias, name in (("default", "DATABASE_URL"), ("replica", "DATABASE_REPLICA_URL")):
+        if connections[alias].vendor != "postgresql":
+            hint = "A replica is a PostgreSQL server that streams from another one."
+            faults.append(Error(f"{name} is not PostgreSQL.", hint=hint, id="worklist.E017"))
+    if settings.DATABASE_REPLICA_LAG < 3:
+        faults.append(
+            Error(
+                f"DATABASE_REPLICA_LAG is {settings.DATABASE_REPLICA_LAG}.",
+                hint="3 or more: how old its data are is told each second.",
+                id="worklist.E018",
             )
         )
     return faults

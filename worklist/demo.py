@@ -213,7 +213,8 @@ def own_environment(places: Places) -> dict[str, str]:
         "DICOM_PORT": str(places.dicom_port),
     }
     if not is_another_database():
-        own["DATABASE_URL"] = OWN_URL
+        # A replica is that of the site's database.
+        own |= {"DATABASE_URL": OWN_URL, "DATABASE_REPLICA_URL": ""}
     return {**os.environ, **own}
 
 

@@ -284,6 +284,8 @@ def rule_text(verdict: RuleVerdict, *, scanner: str, modality: str) -> str:
         values = {"titles": held_words(held), "scanner": scanner}
         if yes:
             return _("%(scanner)s sees its own exams, and this is one") % values
+        if not held:
+            return _("%(scanner)s sees its own exams, and this one is on no scanner") % values
         return _("%(scanner)s sees its own exams, and this one is on %(titles)s") % values
     if verdict.kind is RuleKind.MODALITY:
         values = {

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
+from django.core.signals import request_finished, request_started
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests import tools
@@ -22,6 +24,36 @@ MONDAY = dt.datetime(2026, 11, 23, 10, 42)
 PASSWORD = "quiet-lake-19"
 
 OpenPage = Callable[..., Page]
+
+
+class _Requests:
+    """Those that the server is at, whether anybody waits for them or not."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        # A test's own client asks in the main thread; the server has a thread for each connection.
+        self._at_it: set[threading.Thread] = set()
+        request_started.connect(self._more)
+        request_finished.connect(self._less)
+
+    def _more(self, **_more: object) -> None:
+        with self._changed:
+            if threading.current_thread() is not threading.main_thread():
+                self._at_it.add(threading.current_thread())
+
+    def _less(self, **_more: object) -> None:
+        with self._changed:
+            self._at_it.discard(threading.current_thread())
+            self._changed.notify_all()
+
+    def over(self) -> None:
+        """Wait until there is none: one that reads while the tables are emptied blocks that."""
+        with self._changed:
+            self._changed.wait_for(lambda: not any(map(threading.Thread.is_alive, self._at_it)), 20)
+            self._at_it = {thread for thread in self._at_it if thread.is_alive()}
+
+
+_REQUESTS = _Requests()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -94,6 +126,7 @@ def open_page(
     found = [complaint for _, complaints in contexts for complaint in complaints]
     for context, _ in contexts:
         context.close()
+    _REQUESTS.over()
     assert found == []
 
 

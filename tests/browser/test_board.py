@@ -409,6 +409,8 @@ def test_without_connection_nothing_leads_away_and_everything_says_so(
     full_day()
     page = open_page("Supervisor", f"/today/{query}")
     address = page.url
+    # What is asked for after the page itself, such as when each scanner asked, has come.
+    page.wait_for_load_state("networkidle")
     hurry(page)
     page.route("**/*", lambda route: route.abort("internetdisconnected"))
     lost = page.locator("#lost")

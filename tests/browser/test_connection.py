@@ -21,21 +21,50 @@ def ct1(port: int) -> Station:
     return catalogue.save_station(made, seen=None, by=actor)
 
 
-def test_a_connection_is_tested_on_the_page(open_page: OpenPage) -> None:
+@pytest.mark.parametrize(
+    ("locale", "test", "location", "works", "does_not", "refuses"),
+    [
+        (
+            "en-GB",
+            "Test connection",
+            "Location",
+            "The connection works.",
+            "The connection does not work.",
+            "refuses connections to port",
+        ),
+        (
+            "de-DE",
+            "Verbindung testen",
+            "Ort",
+            "Die Verbindung steht.",
+            "Die Verbindung kommt nicht zustande.",
+            "lehnt Verbindungen zu Port",
+        ),
+    ],
+)
+def test_a_connection_is_tested_on_the_page(
+    open_page: OpenPage,
+    locale: str,
+    test: str,
+    location: str,
+    works: str,
+    does_not: str,
+    refuses: str,
+) -> None:
     with scanner() as port:
         path = f"/setup/scanners/{ct1(port).pk}/"
-        page = open_page("Administrator", path)
-        page.get_by_label("Location").fill("not saved yet")
-        page.get_by_role("button", name="Test connection").click()
+        page = open_page("Administrator", path, locale=locale)
+        page.get_by_label(location, exact=True).fill("not saved yet")
+        page.get_by_role("button", name=test).click()
         told = page.locator("#connection").get_by_role("status")
-        expect(told).to_contain_text("The connection works.")
+        expect(told).to_contain_text(works)
         expect(told).to_be_focused()
         assert faults(page) == []
         # What was typed is still there, and the test can be made again.
-        expect(page.get_by_label("Location")).to_have_value("not saved yet")
-    page.get_by_role("button", name="Test connection").click()
-    expect(told).to_contain_text("The connection does not work.")
-    expect(told).to_contain_text("refuses connections to port")
+        expect(page.get_by_label(location, exact=True)).to_have_value("not saved yet")
+    page.get_by_role("button", name=test).click()
+    expect(told).to_contain_text(does_not)
+    expect(told).to_contain_text(refuses)
     assert faults_everywhere(page) == []
 
 

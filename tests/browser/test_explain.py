@@ -13,10 +13,10 @@ from pydicom.uid import ImplicitVRLittleEndian
 
 from dicomscp.models import Association, Query
 from tests import network
+from tests.asking import query
 from tests.browser.conftest import MONDAY, OpenPage
 from tests.browser.looks import faults, faults_everywhere
 from tests.cast import station, step
-from tests.test_acceptance import query
 from tests.test_heartbeat import beat
 from worklist.models import ScheduledProcedureStep, Station
 

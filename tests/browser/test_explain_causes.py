@@ -17,7 +17,7 @@ from tests import tools
 from tests.browser.conftest import MONDAY, OpenPage
 from tests.cast import actor, step
 from tests.test_explain_faults import DATE, MODALITY, TITLE, Scanner
-from tests.test_heartbeat import until
+from tests.waiting import until
 from worklist import catalogue, scheduling
 from worklist.models import ScheduledProcedureStep, Station, StepStatus
 

@@ -39,9 +39,10 @@ def fill() -> None:
         {"setting": "DICOM_TLS_CERT", "subject": "CN=worklist", "ends": f"{now + 220 * HOUR}"},
         {"setting": "DICOM_TLS_CA", "subject": "CN=Hospital", "ends": f"{now + 9000 * HOUR}"},
     ]
-    beat(host="scp1", tls_port=2762, associations=2, certificates=soon)
+    behind = {"state": "behind", "behind": 80.0}
+    beat(host="scp1", tls_port=2762, associations=2, certificates=soon, replica=behind)
     beat(host="scp2", port=104, at=now - 5 * MINUTE)
-    for title, name in (("CT01", "CT 1"), ("MR01", "MR 1, ground floor"), ("US01", "US 1")):
+    for title, name in (("CT01", "CT 1"), ("MR01", "MR 1, upstairs"), ("US01", "US 1")):
         made = station(title, name=name)
         made.test_host, made.test_port = "10.1.2.31", 104
         made.save()
@@ -93,7 +94,7 @@ def test_what_is_wrong_leads_to_what_to_do(
     page.goto("/status/")
     page.get_by_role("link", name="Status").click()
     expect(page.locator(".state-bad").first).to_contain_text("WORKLIST on port 104 is not running")
-    expect(page.get_by_role("row", name="MR 1, ground floor")).to_contain_text("silent")
+    expect(page.get_by_role("row", name="MR 1, upstairs")).to_contain_text("silent")
     page.get_by_role("link", name="Show those that failed").click()
     expect(page.locator("tbody tr")).to_have_count(1)
     page.go_back()
@@ -122,13 +123,13 @@ def at(title: str, name: str, port: int) -> None:
 def test_all_connections_are_tested_on_the_page(open_page: OpenPage, locale: str) -> None:
     with scanner() as port:
         at("CT01", "CT 1", port)
-        at("MR01", "MR 1, ground floor", free_port())
+        at("MR01", "MR 1, upstairs", free_port())
         page = open_page("Administrator", "/status/", locale=locale)
         page.locator("form[action='/status/test/'] button").click()
         told = page.locator("#trials section")
         expect(told).to_be_focused()
         expect(told.locator("tbody tr.trial-well")).to_contain_text("CT 1")
-        expect(told.locator("tbody tr.trial-badly")).to_contain_text("MR 1, ground floor")
+        expect(told.locator("tbody tr.trial-badly")).to_contain_text("MR 1, upstairs")
         assert page.url.endswith("/status/")
         assert faults_everywhere(page) == []
         picture(page, f"trials-{locale}")

@@ -17,7 +17,8 @@ from dicomscp.wire import bounds
 from dicomscp.wire.bounds import Bound, Bounds
 from dicomscp.wire.gate import Gate
 from dicomscp.wire.server import WorklistServer
-from tests.raw import ANYBODY, ECHO, HERE, PENDING, Peer, echo, until
+from tests.raw import ANYBODY, ECHO, HERE, PENDING, Peer, echo
+from tests.waiting import until
 
 SYNTAXES = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
 

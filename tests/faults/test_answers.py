@@ -28,8 +28,8 @@ from tests.raw import (
     echo,
     find,
     request,
-    until,
 )
+from tests.waiting import until
 
 # An Identifier of about 4 kB: a name, and a comment.
 LARGE = ANYBODY + bytes.fromhex("10000040") + (4000).to_bytes(4, "little") + b"x" * 4000

@@ -15,7 +15,8 @@ import pytest
 
 from dicomscp.wire.bounds import Bound
 from tests.faults.conftest import Scp, Serve
-from tests.raw import ABORTED, ACCEPTED, HERE, REJECTED, RELEASE, Peer, echo, pdu, request, until
+from tests.raw import ABORTED, ACCEPTED, HERE, REJECTED, RELEASE, Peer, echo, pdu, request
+from tests.waiting import until
 
 LIMIT_EXCEEDED = b"\x03\x00\x00\x00\x00\x04\x00\x02\x03\x02"
 

@@ -24,7 +24,7 @@ from dicomscp.wire.service import Worklist
 from dicomscp.wire.transport import Connection
 from dicomscp.wire.upper import Clock, UpperLayer
 from tests.faults.conftest import Scp, Serve
-from tests.raw import until
+from tests.waiting import until
 
 # What only a thread has.
 THREAD = set(vars(threading.Thread()))

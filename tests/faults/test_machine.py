@@ -36,8 +36,8 @@ from tests.raw import (
     pdu,
     pdv,
     request,
-    until,
 )
+from tests.waiting import until
 
 PLACES = 3
 MATCHES = 5

@@ -29,8 +29,8 @@ from tests.raw import (
     pdu,
     pdv,
     request,
-    until,
 )
+from tests.waiting import until
 
 COMMAND, LAST_COMMAND, LAST_DATA = 1, 3, 2
 

@@ -27,8 +27,8 @@ from tests.raw import (
     echo,
     find,
     request,
-    until,
 )
+from tests.waiting import until
 
 
 @pytest.fixture

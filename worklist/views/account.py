@@ -28,12 +28,11 @@ from worklist.audit import trail
 from worklist.models import User
 from worklist.models.people import themes
 from worklist.roles import needs
-from worklist.views import notices
+from worklist.views import kept, notices
 
 # Fields of a form that was sent after the session had ended, carried through the sign-in.
 _KEPT = "kept-"
 _KEPT_PATH = "kept_path"
-_NEVER_KEPT = ("csrfmiddlewaretoken", "password")
 # Who was signed in last in this browser, and so has typed what stands on its pages.
 _PERSON = "person"
 
@@ -46,19 +45,10 @@ class SignInMiddleware(LoginRequiredMiddleware):
             # Part of a page: the page itself asks for the password and goes on.
             return HttpResponse(status=401)
         if request.method == "POST":
-            return SignInView.as_view(kept=_fields(request), kept_path=request.get_full_path())(
+            return SignInView.as_view(kept=kept.fields(request), kept_path=request.get_full_path())(
                 request
             )
         return super().handle_no_permission(request, view_func)
-
-
-def _fields(request: HttpRequest) -> list[tuple[str, str]]:
-    return [
-        (name, value)
-        for name, values in request.POST.lists()
-        if name not in _NEVER_KEPT
-        for value in values
-    ]
 
 
 @method_decorator(login_not_required, name="dispatch")

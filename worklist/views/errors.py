@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
-from django.db import InterfaceError, OperationalError
+from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
+from django.middleware.csrf import get_token
 from django.shortcuts import render
 from django.template.loader import render_to_string
 
 from worklist import roles
 from worklist.actor import actor
 from worklist.audit import happenings
+from worklist.views import kept
+
+# PostgreSQL's codes of what passes without us: a table or column that `migrate` is about to make, a
+# transaction that was left alone, a server that is not yet the primary.
+_PASSING = frozenset({"42P01", "42703", "25P03", "25006"})
+# Seconds after which the page asks again.
+_AGAIN = 5
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
@@ -37,18 +46,35 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 def server_error(request: HttpRequest) -> HttpResponse:
     """500. A database that is away is 503, which tells browsers and proxies to come again."""
     # What went wrong may be what the frame needs: these two pages ask no database.
-    if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
+    if _is_database_away(sys.exc_info()[1]):
         return unavailable(request)
     context = {"request_id": getattr(request, "id", "")}
     return HttpResponse(render_to_string("errors/500.html", context), status=500)
 
 
+def _is_database_away(error: BaseException | None) -> bool:
+    """Whether it is not there, hangs, or does not have its tables yet."""
+    if isinstance(error, OperationalError | InterfaceError):
+        return True
+    code = getattr(error.__cause__, "sqlstate", "") if isinstance(error, DatabaseError) else ""
+    return code in _PASSING
+
+
 def unavailable(request: HttpRequest) -> HttpResponse:
-    """503: the database cannot be reached; the page tries again by itself."""
-    context = {"request_id": getattr(request, "id", "")}
+    """503: the database cannot be reached; the page tries again by itself.
+
+    A form is sent again by who has typed it: it is not known how far the first time has come.
+    """
+    is_form = request.method == "POST"
+    context: dict[str, Any] = {"request_id": getattr(request, "id", ""), "is_form": is_form}
+    if is_form and kept.is_whole(request):
+        context |= {"kept": kept.fields(request), "path": request.get_full_path()}
+        context["is_once"] = "form_key" in request.POST
+        context["csrf_token"] = get_token(request)
     response = HttpResponse(render_to_string("errors/503.html", context), status=503)
-    response["Retry-After"] = "10"
-    response["Refresh"] = "10"
+    response["Retry-After"] = str(_AGAIN)
+    if not is_form:
+        response["Refresh"] = str(_AGAIN)
     return response
 
 
@@ -61,11 +87,5 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     own = f"{request.scheme}://{request.get_host()}"
     if request.headers.get("Origin", "") != own:
         return render(request, "errors/403.html", {"right": ""}, status=403)
-    fields = [
-        (name, value)
-        for name, values in request.POST.lists()
-        if name not in ("csrfmiddlewaretoken", "password")
-        for value in values
-    ]
-    context = {"path": request.get_full_path(), "kept": fields}
+    context = {"path": request.get_full_path(), "kept": kept.fields(request)}
     return render(request, "account/go_on.html", context, status=403)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Sequence
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import Error
 
 from worklist.audit import seals
 
@@ -40,7 +42,14 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        report = seals.verify(options["anchor"])
+        try:
+            self._verify(options["anchor"])
+        except Error as error:
+            first_line = str(error).strip().splitlines()[0]
+            raise CommandError(f"The audit trail cannot be read: {first_line}") from None
+
+    def _verify(self, anchors: Sequence[tuple[int, str]]) -> None:
+        report = seals.verify(anchors)
         for fault in report.faults[:_MOST_TOLD]:
             self.stderr.write(fault)
         if len(report.faults) > _MOST_TOLD:

@@ -1,0 +1,264 @@
+"""What was answered "saved" is there, whole, once and signed, whatever was killed meanwhile.
+
+WORKLIST_KILLS says how often something is killed, WORKLIST_SEED when and what.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import random
+import re
+import subprocess
+import sys
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from http.client import HTTPException
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydicom.uid import generate_uid
+
+from tests.faults.site import ROOT, Postgres, Site, Sqlite, kill, open_site
+from tests.pages import fields
+from tests.test_import_wl import data_set
+from tests.waiting import until
+
+KILLS = int(os.environ.get("WORKLIST_KILLS", "10"))
+SEED = int(os.environ.get("WORKLIST_SEED", "1"))
+FILES = 3
+_LETTERS = str.maketrans("0123456789", "BCDFGHJKLM")
+# What is above each step, and the events that sign how they were made.
+_ROWS = """
+SELECT p.patient_id, s.id, r.id, i.id, p.id FROM worklist_patient p
+LEFT JOIN worklist_imagingservicerequest i ON i.patient_id = p.id
+LEFT JOIN worklist_requestedprocedure r ON r.request_id = i.id
+LEFT JOIN worklist_scheduledprocedurestep s ON s.requested_procedure_id = r.id
+"""
+_MODELS = ("scheduledprocedurestep", "requestedprocedure", "imagingservicerequest", "patient")
+
+
+def faults(connection: Any, acknowledged: set[str], perhaps: set[str]) -> Iterator[str]:
+    """What is missing, half, twice or unsigned. Who was not acknowledged may be there, or not."""
+    stored: dict[str, list[Any]] = {}
+    for patient_id, *keys in connection.execute(_ROWS).fetchall():
+        stored.setdefault(patient_id, []).append(keys)
+    signed = Counter(
+        (model.removeprefix("worklist."), int(key))
+        for model, key in connection.execute(
+            "SELECT model, object_id FROM audit_auditevent"
+            " WHERE action = 'create' AND model LIKE 'worklist.%'"
+        ).fetchall()
+    )
+    for name in sorted(acknowledged - stored.keys()):
+        yield f"{name} is lost"
+    for name in sorted(stored.keys() - acknowledged - perhaps):
+        yield f"{name} was never sent"
+    for name, rows in sorted(stored.items()):
+        if len(rows) != 1:
+            yield f"{name} is there {len(rows)} times"
+        for keys in rows:
+            if None in keys:
+                yield f"{name} is there in part"
+            times = [signed[model, key] for model, key in zip(_MODELS, keys, strict=True) if key]
+            if any(each != 1 for each in times):
+                yield f"{name} is signed {times} times"
+
+
+class Clerk(threading.Thread):
+    """Books one new patient after the other; sends half of what was not answered again."""
+
+    def __init__(self, site: Site, number: int, is_over: threading.Event) -> None:
+        super().__init__(daemon=True)
+        self.site, self.number, self.is_over = site, number, is_over
+        self.chance = random.Random(f"{SEED} {number}")
+        self.sent: set[str] = set()
+        self.saved: set[str] = set()
+        self.refused = ""
+        self.again = 0
+        self.browser = site.clerk()
+        page = self.post({"choose_patient": "new", **self.form("/exams/new/?")})
+        self.usual = fields(self.post({**fields(page), "choose_exam": "p1"}))
+
+    def form(self, path: str) -> dict[str, Any]:
+        return fields(self.browser.get(path).text)
+
+    def post(self, values: dict[str, Any]) -> str:
+        answer = self.browser.post("/exams/new/", list(values.items()))
+        assert answer.status == 200, answer.text
+        return answer.text
+
+    def run(self) -> None:
+        for turn in count():
+            if self.is_over.is_set():
+                return
+            name = f"C{self.number}-{turn}"
+            number = turn * 4 + self.number
+            born = dt.date(1930, 1, 1) + dt.timedelta(days=number * 7)
+            start = dt.datetime(2031, 1, 6, 8) + dt.timedelta(
+                days=number // 30, minutes=15 * (number % 30)
+            )
+            self.book(
+                name,
+                {
+                    **self.usual,
+                    "form_key": str(uuid.uuid4()),
+                    "family": f"{name[0]}{str(number * 7919 % 99991).translate(_LETTERS)}",
+                    "given": str(number).translate(_LETTERS),
+                    "patient_id": name,
+                    "born": f"{born}",
+                    "sex": "M",
+                    "0-day": f"{start:%Y-%m-%d}",
+                    "0-time": f"{start:%H:%M}",
+                    "act": "save",
+                },
+            )
+
+    def book(self, name: str, form: dict[str, Any]) -> None:
+        """Send a booking until it is answered, or give it up."""
+        self.sent.add(name)
+        is_patient = self.chance.random() < 0.5
+        while not self.is_over.is_set():
+            with suppress(OSError, HTTPException):
+                answer = self.browser.post("/exams/new/", list(form.items()))
+                if answer.status in (302, 303):
+                    self.saved.add(name)
+                    return
+                if answer.status < 500:
+                    self.refused = f"{name}: {answer.status} {_problems(answer.text)}"
+                    self.is_over.set()
+                    return
+            if not is_patient:
+                return
+            self.again += 1
+            self.is_over.wait(0.1)
+
+
+def _problems(page: str) -> str:
+    return " ".join(re.findall(r'class="problem[^>]*>(.*?)<', page, re.S))[:400]
+
+
+class Importer(threading.Thread):
+    """Imports a few files in a run of their own, one run after the other."""
+
+    def __init__(self, site: Site, is_over: threading.Event) -> None:
+        super().__init__(daemon=True)
+        self.site, self.is_over = site, is_over
+        self.sent: set[str] = set()
+        self.saved: set[str] = set()
+        self.runs = 0
+        self.running: subprocess.Popen[bytes] | None = None
+
+    def run(self) -> None:
+        for turn in count():
+            folder = self.site.database.folder / f"wl-{turn}"
+            folder.mkdir()
+            names = [f"I{turn}-{number}" for number in range(FILES)]
+            for name in names:
+                (folder / f"{name}.json").write_text(_file(name))
+            self.sent |= set(names)
+            # The same files until they are in: what is in already goes in no second time.
+            while not self.is_over.is_set():
+                if self.imported(folder):
+                    self.saved |= set(names)
+                    break
+            if self.is_over.is_set():
+                return
+
+    def imported(self, folder: Path) -> bool:
+        self.runs += 1
+        command = [sys.executable, "manage.py", "import_wl", str(folder)]
+        with (self.site.database.folder / "import.log").open("ab") as log:
+            self.running = subprocess.Popen(
+                command, cwd=ROOT, env=self.site.environment, stdout=log, stderr=log
+            )
+            return self.running.wait() == 0
+
+    def kill(self) -> None:
+        if self.running:
+            kill(self.running.pid)
+
+
+def _file(name: str) -> str:
+    number = str(int(name[1:].replace("-", "")) * 7919 % 99991).translate(_LETTERS)
+    keys = {"RequestedProcedureID": name, "StudyInstanceUID": generate_uid(entropy_srcs=[name])}
+    step = {"ScheduledProcedureStepID": name}
+    made = data_set(step, PatientName=f"I{number}^X", PatientID=name, AccessionNumber=name, **keys)
+    return str(made.to_json())
+
+
+@pytest.mark.timeout(60 + 30 * KILLS)
+@pytest.mark.parametrize("database", [Postgres, Sqlite])
+def test_what_was_acknowledged_is_there_once(database: Callable[[], Postgres | Sqlite]) -> None:
+    with open_site(database()) as site:
+        is_over = threading.Event()
+        clerks = [Clerk(site, number, is_over) for number in range(2)]
+        importer = Importer(site, is_over)
+        chance = random.Random(SEED)
+        for each in (*clerks, importer):
+            each.start()
+        anchor = ""
+        for number in range(KILLS):
+            is_over.wait(chance.uniform(0.3, 1.5))
+            strike(site, importer, chance, number)
+            if number == KILLS // 2:
+                anchor = sealed(site)
+        saved = [len(each.saved) for each in clerks]
+        until(
+            lambda: (
+                is_over.is_set()
+                or all(len(each.saved) > known for each, known in zip(clerks, saved, strict=True))
+            ),
+            what="another booking by each, after the last kill",
+        )
+        is_over.set()
+        for each in (*clerks, importer):
+            each.join(60)
+        assert not [clerk.refused for clerk in clerks if clerk.refused]
+        acknowledged = importer.saved.union(*(clerk.saved for clerk in clerks))
+        sent = importer.sent.union(*(clerk.sent for clerk in clerks))
+        assert importer.saved, (site.database.folder / "import.log").read_text()
+        with site.database.connect() as connection:
+            assert list(faults(connection, acknowledged, sent)) == []
+            # It would have been seen: whom the database does not hold is missed.
+            assert list(faults(connection, {*acknowledged, "X"}, sent)) == ["X is lost"]
+        done = site.manage("verify_audit", f"--anchor={anchor}")
+        assert done.returncode == 0, done.stderr
+        print(
+            f"{KILLS} kills: {sum(len(each.saved) for each in clerks)} bookings "
+            f"({sum(each.again for each in clerks)} sent again), {len(importer.saved)} files "
+            f"in {importer.runs} runs"
+        )
+
+
+def strike(site: Site, importer: Importer, chance: random.Random, number: int) -> None:
+    """Kill something, and start again what nobody else would."""
+    targets = ["worker", "master", "import"] + ["postgres"] * site.database.is_postgres
+    # Each in its turn, at first: a short run has them all.
+    target = targets[number] if number < len(targets) else chance.choice(targets)
+    if target == "worker":
+        kill(*chance.sample(workers, 1) if (workers := site.workers()) else [])
+    elif target == "import":
+        importer.kill()
+    elif target == "master":
+        assert site.master
+        site.master.kill()
+        site.master.wait()
+        site.start()
+    else:
+        assert isinstance(site.database, Postgres)
+        site.database.kill()
+        site.database.start()
+
+
+def sealed(site: Site) -> str:
+    """Have the trail sealed, and keep what the seal says."""
+    done = site.manage("verify_audit")
+    found = re.search(r"Last seal: (\d+:[0-9a-f]{64})", done.stdout)
+    assert found, done.stderr
+    return found[1]
