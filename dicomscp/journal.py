@@ -101,7 +101,9 @@ class Journal:
             self._waiting.append(entry)
             self._bytes += size
             self._taken += 1
-            self._changed.notify_all()
+            # Each waking costs the answers time: the writer is woken by what it waits for.
+            if len(self._waiting) in (1, _BATCH):
+                self._changed.notify_all()
 
     @property
     def unsigned(self) -> int:
