@@ -19,6 +19,7 @@ from django.db import close_old_connections, connection, transaction
 from dicomscp.models import Association, Ended, Query
 from dicomscp.signing import Signer
 from dicomscp.tally import Tally
+from worklist import bulk
 
 logger = logging.getLogger(__name__)
 
@@ -204,8 +205,8 @@ class Journal:
                 # Its row was dropped, or could not be written.
                 query.association = None
         with transaction.atomic():
-            Association.objects.bulk_create(opened.values(), batch_size=_BATCH)
-            Query.objects.bulk_create(queries, batch_size=_BATCH)
+            bulk.insert(list(opened.values()))
+            bulk.insert(queries)
             Association.objects.bulk_update(ended, ["closed", "ended"], batch_size=_BATCH)
         self._stored |= {row.pk for row in opened.values() if not row.ended}
         self._stored -= {row.pk for row in ended}

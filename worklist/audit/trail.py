@@ -12,6 +12,7 @@ from django.db import models, transaction
 from django.db.models import F
 from django.utils import timezone
 
+from worklist import bulk
 from worklist.audit.loaded import remember, take_over
 from worklist.audit.models import AuditEvent, Outcome
 
@@ -121,7 +122,7 @@ def noted(
 
 def sign(events: Sequence[AuditEvent]) -> None:
     """Write events that were noted before, in their order: all of them or none."""
-    AuditEvent.objects.bulk_create(events, batch_size=_BATCH)
+    bulk.insert(events)
 
 
 def delete(
@@ -159,12 +160,11 @@ def insert_many(
             _insert_lists(objects, name, several)
             for columns, related in zip(snapshots, several, strict=True):
                 columns[name] = [str(row) for row in related]
-        AuditEvent.objects.bulk_create(
-            (
+        sign(
+            [
                 _event("create", obj, {}, columns, by=by)
                 for obj, columns in zip(objects, snapshots, strict=True)
-            ),
-            batch_size=_BATCH,
+            ]
         )
 
 
