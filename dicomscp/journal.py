@@ -19,7 +19,7 @@ from django.db import close_old_connections, connection, transaction
 from dicomscp.models import Association, Ended, Query
 from dicomscp.signing import Signer
 from dicomscp.tally import Tally
-from worklist import bulk
+from worklist.audit import inserts
 
 logger = logging.getLogger(__name__)
 
@@ -205,8 +205,8 @@ class Journal:
                 # Its row was dropped, or could not be written.
                 query.association = None
         with transaction.atomic():
-            bulk.insert(list(opened.values()))
-            bulk.insert(queries)
+            inserts.insert(list(opened.values()))
+            inserts.insert(queries)
             Association.objects.bulk_update(ended, ["closed", "ended"], batch_size=_BATCH)
         self._stored |= {row.pk for row in opened.values() if not row.ended}
         self._stored -= {row.pk for row in ended}

@@ -12,7 +12,7 @@ from django.db import models, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from worklist import bulk
+from worklist.audit import inserts
 from worklist.audit.loaded import remember, take_over
 from worklist.audit.models import AuditEvent, Outcome
 
@@ -122,7 +122,7 @@ def noted(
 
 def sign(events: Sequence[AuditEvent]) -> None:
     """Write events that were noted before, in their order: all of them or none."""
-    bulk.insert(events)
+    inserts.insert(events)
 
 
 def delete(

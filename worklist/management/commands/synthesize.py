@@ -17,7 +17,8 @@ from django.core.management.color import no_style
 from django.db import connection, models, transaction
 from tqdm import tqdm
 
-from worklist import bulk, clock, synthetic
+from worklist import clock, synthetic
+from worklist.audit import inserts
 from worklist.models import Patient
 
 OTHERS_ARE_HERE = """\
@@ -115,7 +116,7 @@ def load(table: synthetic.Table, *, show: bool) -> None:
     name = table.model._meta.db_table
     rows = tqdm(table.rows, total=table.count, desc=name, disable=not show, unit="")
     if connection.vendor == "postgresql":
-        bulk.write(table.model, table.fields, rows)
+        inserts.write(table.model, table.fields, rows)
         return
     prepared = (
         [
@@ -124,4 +125,4 @@ def load(table: synthetic.Table, *, show: bool) -> None:
         ]
         for row in rows
     )
-    bulk.write(table.model, table.fields, prepared)
+    inserts.write(table.model, table.fields, prepared)
