@@ -128,6 +128,8 @@ class _Sheet:
         implicit_vr: bool,
         alphabetic_only: bool,
     ) -> None:
+        # Not the sheet itself: what peers ask for would stay, SQL and all, as long as its answers.
+        self._how = object()
         self._returning = Returning(returns)
         self._write = Writer(
             QueryPlan((), returns),
@@ -142,7 +144,7 @@ class _Sheet:
         if keys and keys[0][1] is None:
             # It was not migrated to where stamps can be trusted.
             return None
-        held = ANSWERS.get(self, keys, age=age)
+        held = ANSWERS.get(self._how, keys, age=age)
         missing = [key for key, encoded in zip(keys, held, strict=True) if encoded is None]
         # One that has changed since may not match any more, and another one instead.
         rows = self._returning.rows(missing)
@@ -166,7 +168,7 @@ class _Sheet:
                     written.append((key, encoded))
                 yield encoded
         finally:
-            ANSWERS.put(self, written, age=age)
+            ANSWERS.put(self._how, written, age=age)
 
 
 def understand(encoded: bytes, *, implicit_vr: bool) -> Question:
