@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from django.db import connection, models, transaction
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from pynetdicom.dsutils import encode
 
 from dicomscp import lease, narrowing, questions
@@ -316,6 +317,30 @@ def test_what_changes_while_an_answer_is_read_is_answered_as_one_moment_had_it(
     assert len(found) == (1 if name == "description" else 0)
     assert all(b"CT" in answer for _, answer in found)
     assert answered(wanted) == [answer for _, answer in found]
+
+
+def test_what_a_migration_writes_past_the_trail_is_shown_once_it_is_over(
+    step: ScheduledProcedureStep,
+) -> None:
+    answered()
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE worklist_patient SET name = 'Rossi^Paolo'")
+    shared.after_migrating("default")
+    assert b"Rossi" in answered()[0]
+
+
+def test_a_step_that_is_given_the_key_of_one_that_was_deleted_has_another_stamp(
+    step: ScheduledProcedureStep,
+) -> None:
+    before = stamps()
+    again = ScheduledProcedureStep.objects.get()
+    trail.delete(step, by=cast.actor)
+    # As often changed, as steps are that are new; synthesize begins at the first key that is free.
+    again.changed_at = timezone.now()
+    again.save(force_insert=True)
+    after = stamps()
+    assert [key for key, _ in before] == [key for key, _ in after]
+    assert before != after
 
 
 def test_a_new_connection_may_be_to_another_database(step: ScheduledProcedureStep) -> None:

@@ -7,6 +7,7 @@ any more.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,7 +23,13 @@ COLUMNS: dict[Any, tuple[str, ...]] = {
 }
 
 _TABLE = Counter._meta.db_table
-_BEGIN = f"INSERT INTO {_TABLE} (name, value) VALUES ('{COUNTER}', 0) ON CONFLICT DO NOTHING"
+# From another number each time: a migration may have written past the trail; and in a database that
+# was emptied, or put back to what it was, the keys and counts of steps come again.
+_BEGIN = (
+    f"INSERT INTO {_TABLE} (name, value) VALUES ('{COUNTER}', %s)"
+    " ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+)
+_FIRST = 1 << 62
 _COUNT = f"UPDATE {_TABLE} SET value = value + 1 WHERE name = '{COUNTER}'"
 
 
@@ -38,7 +45,7 @@ def after_migrating(using: str, **_more: Any) -> None:
         for statement in _postgres() if connection.vendor == "postgresql" else _sqlite():
             cursor.execute(statement)
         # Last: that there is a count says that the database counts.
-        cursor.execute(_BEGIN)
+        cursor.execute(_BEGIN, [secrets.randbelow(_FIRST)])
 
 
 def _sqlite() -> Iterator[str]:
