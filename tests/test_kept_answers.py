@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from django.db import connection, models, transaction
 from django.test.utils import CaptureQueriesContext
@@ -28,6 +29,7 @@ from tests import cast, network, test_revision
 from tests.strategies import Key, Query
 from tests.test_acceptance import query
 from tests.test_answer import ask
+from tests.tools import needs
 from worklist import attributes, clock, shared
 from worklist.attributes import Attribute
 from worklist.audit import trail
@@ -216,6 +218,58 @@ def test_shared_rows_that_are_written_past_the_trail_are_in_the_next_answer(
     assert answered() != before
 
 
+def past_the_broker() -> psycopg.Connection[Any]:
+    """A connection as that of psql."""
+    given = connection.get_connection_params()
+    return psycopg.connect(
+        **{name: given[name] for name in ("host", "port", "user", "dbname") if name in given}
+    )
+
+
+PAST_US = (
+    "UPDATE worklist_patient SET name = 'Rossi^Paolo'",
+    "UPDATE worklist_imagingservicerequest SET accession_number = 'X'",
+    "UPDATE worklist_requestedprocedure SET description = 'X'",
+    "DELETE FROM worklist_stepstation",
+    "TRUNCATE worklist_stepprotocolcode",
+)
+
+
+@needs("postgres")
+@pytest.mark.parametrize("statement", PAST_US)
+def test_what_psql_wrote_is_in_the_next_answer(
+    step: ScheduledProcedureStep, statement: str
+) -> None:
+    before = answered()
+    with past_the_broker() as past_us:
+        past_us.execute(statement)
+    assert answered() != before
+
+
+@needs("postgres")
+def test_who_may_write_nothing_but_patients_is_counted_as_well(
+    step: ScheduledProcedureStep,
+) -> None:
+    before = answered()
+    with past_the_broker() as past_us:
+        past_us.execute("CREATE ROLE integration")
+        past_us.execute("GRANT SELECT, UPDATE ON worklist_patient TO integration")
+        past_us.execute("SET LOCAL ROLE integration")
+        past_us.execute("UPDATE worklist_patient SET name = 'Rossi^Paolo'")
+        past_us.execute("RESET ROLE; DROP OWNED BY integration; DROP ROLE integration")
+    assert answered() != before
+
+
+def test_what_the_broker_writes_is_not_counted_for_all(step: ScheduledProcedureStep) -> None:
+    count = Counter.objects.get(pk=shared.COUNTER).value
+    patient = step.requested_procedure.request.patient
+    patient.name = "Rossi^Paolo"
+    trail.save(patient, by=cast.actor)
+    trail.save(step, by=cast.actor, lists={"stations": []})
+    cast.book(cast.patient("P2"), start_time=dt.time(10))
+    assert Counter.objects.get(pk=shared.COUNTER).value == count
+
+
 def test_a_station_that_changes_otherwise_lets_what_is_kept_stand(
     step: ScheduledProcedureStep,
 ) -> None:
@@ -249,7 +303,7 @@ def test_what_was_rolled_back_is_never_shown(step: ScheduledProcedureStep) -> No
     assert b"another" in answered()[0]
 
 
-@pytest.mark.skipif("connection.vendor != 'postgresql'")
+@needs("postgres")
 def test_a_code_that_is_changed_but_not_committed_is_not_kept_under_what_comes(
     step: ScheduledProcedureStep,
 ) -> None:
@@ -276,7 +330,7 @@ def test_a_code_that_is_changed_but_not_committed_is_not_kept_under_what_comes(
     assert b"another" in answered()[0]
 
 
-@pytest.mark.skipif("connection.vendor != 'postgresql'")
+@needs("postgres")
 def test_a_table_that_is_played_back_under_a_running_server_has_other_stamps(
     step: ScheduledProcedureStep,
 ) -> None:

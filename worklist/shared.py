@@ -3,6 +3,8 @@
 The `revision` of each of these steps would be thousands of writes for one. Rows that are new need
 no count: nothing shows them but what is written later, nor do those that go, which nothing shows
 any more.
+
+PostgreSQL also counts what is written past the broker, as by psql, which knows of no `revision`.
 """
 
 from __future__ import annotations
@@ -13,7 +15,16 @@ from typing import Any
 
 from django.db import connections
 
-from worklist.models import Code, Counter, Station
+from worklist.models import (
+    Code,
+    Counter,
+    ImagingServiceRequest,
+    Patient,
+    RequestedProcedure,
+    Station,
+    StepProtocolCode,
+    StepStation,
+)
 
 COUNTER = "shared rows"
 # Of each model the columns that responses show.
@@ -21,6 +32,14 @@ COLUMNS: dict[Any, tuple[str, ...]] = {
     Code: ("value", "long_value", "urn_value", "scheme", "scheme_version", "meaning"),
     Station: ("ae_title",),
 }
+# What else responses show besides the step's own row.
+AROUND: tuple[Any, ...] = (
+    Patient,
+    ImagingServiceRequest,
+    RequestedProcedure,
+    StepStation,
+    StepProtocolCode,
+)
 
 _TABLE = Counter._meta.db_table
 # From another number each time: a migration may have written past the trail; and in a database that
@@ -38,7 +57,7 @@ def after_migrating(using: str, **_more: Any) -> None:
     without its triggers.
     """
     connection = connections[using]
-    tables = {model._meta.db_table for model in (Counter, *COLUMNS)}
+    tables = {model._meta.db_table for model in (Counter, *COLUMNS, *AROUND)}
     if not tables <= set(connection.introspection.table_names()):
         return  # migrated back to before them
     with connection.cursor() as cursor:
@@ -60,8 +79,10 @@ def _sqlite() -> Iterator[str]:
 
 
 def _postgres() -> Iterator[str]:
+    # Whoever may write the rows may have it counted.
     yield (
-        "CREATE OR REPLACE FUNCTION worklist_count_shared() RETURNS trigger LANGUAGE plpgsql AS"
+        "CREATE OR REPLACE FUNCTION worklist_count_shared() RETURNS trigger LANGUAGE plpgsql"
+        " SECURITY DEFINER SET search_path FROM CURRENT AS"
         f" $$ BEGIN {_COUNT}; RETURN NULL; END $$"
     )
     for table, columns in _tables():
@@ -71,6 +92,14 @@ def _postgres() -> Iterator[str]:
         yield (
             f"CREATE OR REPLACE TRIGGER {table}_shared AFTER UPDATE ON {table} FOR EACH ROW"
             f" WHEN ({old} IS DISTINCT FROM {new}) EXECUTE FUNCTION worklist_count_shared()"
+        )
+    for model in AROUND:
+        table = model._meta.db_table
+        yield (
+            f"CREATE OR REPLACE TRIGGER {table}_past_us"
+            f" AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table} FOR EACH STATEMENT"
+            " WHEN (current_setting('worklist.writer', true) IS DISTINCT FROM 'worklist')"
+            " EXECUTE FUNCTION worklist_count_shared()"
         )
 
 
