@@ -232,6 +232,8 @@ PAST_US = (
     "UPDATE worklist_requestedprocedure SET description = 'X'",
     "DELETE FROM worklist_stepstation",
     "TRUNCATE worklist_stepprotocolcode",
+    "CREATE TEMPORARY TABLE codes AS SELECT * FROM worklist_code; UPDATE codes SET meaning = 'X';"
+    "DELETE FROM worklist_code; INSERT INTO worklist_code SELECT * FROM codes",
 )
 
 

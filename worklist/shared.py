@@ -93,7 +93,8 @@ def _postgres() -> Iterator[str]:
             f"CREATE OR REPLACE TRIGGER {table}_shared AFTER UPDATE ON {table} FOR EACH ROW"
             f" WHEN ({old} IS DISTINCT FROM {new}) EXECUTE FUNCTION worklist_count_shared()"
         )
-    for model in AROUND:
+    # Of codes and stations what goes and comes back under its key: keys are looked at last.
+    for model in (*AROUND, *COLUMNS):
         table = model._meta.db_table
         yield (
             f"CREATE OR REPLACE TRIGGER {table}_past_us"
