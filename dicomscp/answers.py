@@ -15,12 +15,14 @@ from collections.abc import Hashable, Iterable, Sequence
 Key = tuple[int, str | None]
 
 _MOST_BYTES = 64 * 1024 * 1024
-# What an entry takes besides the bytes of the Identifier: its key, and its place.
+# What an entry takes besides the bytes of the Identifier: its key, and its place. And what each way
+# takes that is written in.
 _ENTRY = 320
+_WAY = 400
 
 
 class Answers:
-    """What was written lately, by how it is written.
+    """What was written lately, by how it is written: a token that holds nothing else in memory.
 
     It is kept in two halves: when the newer one is full, the older one goes. What is asked for
     moves into the newer one.
@@ -28,7 +30,9 @@ class Answers:
 
     def __init__(self, most_bytes: int = _MOST_BYTES) -> None:
         self._half = most_bytes // 2
-        self._lock = threading.Lock()
+        # Reentrant: what is collected while it is held may be an answer that was given up, which
+        # is put here (questions).
+        self._lock = threading.RLock()
         self._new: dict[Hashable, dict[Key, bytes]] = {}
         self._old: dict[Hashable, dict[Key, bytes]] = {}
         self._size = 0
@@ -57,7 +61,10 @@ class Answers:
             for key, encoded in written:
                 if self._size > self._half:
                     self._old, self._new, self._size = self._new, {}, 0
-                kept = self._new.setdefault(how, {})
+                kept = self._new.get(how)
+                if kept is None:
+                    kept = self._new[how] = {}
+                    self._size += _WAY
                 if key not in kept:
                     self._size += len(encoded) + _ENTRY
                 kept[key] = encoded

@@ -91,9 +91,17 @@ class Reading:
         self._undecided = narrowing.undecided_of(conditions)
         # Of a candidate no more is looked at than they need.
         self._looked_at = self.layout.only(_named(self._undecided))
-        self._steps = _columns(_meeting(conditions), self.layout)
         self._conditions = conditions
-        self._statement = self._enough(self._steps)
+
+    # Made when they are needed first: who reads keys needs neither.
+
+    @cached_property
+    def _steps(self) -> Any:
+        return _columns(_meeting(self._conditions), self.layout)
+
+    @cached_property
+    def _statement(self) -> Statement:
+        return self._enough(self._steps)
 
     def _enough(self, steps: Any) -> Statement:
         """What reads these up to the limit, and one more, which tells that there are too many."""

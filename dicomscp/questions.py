@@ -17,7 +17,7 @@ from django.conf import settings
 from dicomscp import find, identifier, plan, scope
 from dicomscp.answers import ANSWERS, Key
 from dicomscp.encoding import Writer
-from dicomscp.find import Reading, Returning
+from dicomscp.find import Returning
 from dicomscp.identifier import Element
 from dicomscp.layout import Row
 from dicomscp.matching import AnyItem, Condition, Item, OneOf
@@ -109,13 +109,33 @@ class Answering:
         return self.shared.reading.layout.item(row)
 
 
-@dataclass(frozen=True, eq=False)
 class _Shared:
-    """What the answers to all questions of one shape have in common."""
+    """What the answers to all questions of one shape have in common.
 
-    reading: Reading
-    write: Writer
-    sheet: _Sheet
+    SQL and writers are made when they are needed first: who reads keys needs no rows of all steps.
+    """
+
+    def __init__(
+        self, shape: QueryPlan, rules: Rules, moment: dt.datetime, limit: int, implicit_vr: bool
+    ) -> None:
+        self._shape, self._rules, self._implicit_vr = shape, rules, implicit_vr
+        self.reading = find.reading(shape, rules, now=moment, limit=limit)
+
+    @cached_property
+    def write(self) -> Writer:
+        return Writer(
+            self._shape,
+            self.reading.layout,
+            implicit_vr=self._implicit_vr,
+            character_set=self._rules.character_set,
+            alphabetic_only=self._rules.alphabetic_only,
+        )
+
+    @cached_property
+    def sheet(self) -> _Sheet:
+        shape, rules = self._shape, self._rules
+        wanted = shape.character_set if rules.character_set is None else rules.character_set
+        return _sheet(shape.returns, wanted, self._implicit_vr, rules.alphabetic_only)
 
 
 class _Sheet:
@@ -128,6 +148,8 @@ class _Sheet:
         implicit_vr: bool,
         alphabetic_only: bool,
     ) -> None:
+        # Not the sheet itself: what peers ask for would stay, SQL and all, as long as its answers.
+        self._how = object()
         self._returning = Returning(returns)
         self._write = Writer(
             QueryPlan((), returns),
@@ -142,7 +164,7 @@ class _Sheet:
         if keys and keys[0][1] is None:
             # It was not migrated to where stamps can be trusted.
             return None
-        held = ANSWERS.get(self, keys, age=age)
+        held = ANSWERS.get(self._how, keys, age=age)
         missing = [key for key, encoded in zip(keys, held, strict=True) if encoded is None]
         # One that has changed since may not match any more, and another one instead.
         rows = self._returning.rows(missing)
@@ -166,7 +188,7 @@ class _Sheet:
                     written.append((key, encoded))
                 yield encoded
         finally:
-            ANSWERS.put(self, written, age=age)
+            ANSWERS.put(self._how, written, age=age)
 
 
 def understand(encoded: bytes, *, implicit_vr: bool) -> Question:
@@ -196,24 +218,7 @@ def _answering(question: Question, rules: Rules, moment: dt.datetime, limit: int
     return Answering(question.plan, rules, moment, limit, shared, marks)
 
 
-@lru_cache(maxsize=_MOST_SHAPES)
-def _shared(
-    shape: QueryPlan, rules: Rules, moment: dt.datetime, limit: int, implicit_vr: bool
-) -> _Shared:
-    reading = find.reading(shape, rules, now=moment, limit=limit)
-    write = Writer(
-        shape,
-        reading.layout,
-        implicit_vr=implicit_vr,
-        character_set=rules.character_set,
-        alphabetic_only=rules.alphabetic_only,
-    )
-    wanted = shape.character_set if rules.character_set is None else rules.character_set
-    return _Shared(
-        reading, write, _sheet(shape.returns, wanted, implicit_vr, rules.alphabetic_only)
-    )
-
-
+_shared = lru_cache(maxsize=_MOST_SHAPES)(_Shared)
 _sheet = lru_cache(maxsize=_MOST_SHAPES)(_Sheet)
 
 

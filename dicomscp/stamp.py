@@ -27,7 +27,8 @@ class Stamp(Func):
 
     def __init__(self) -> None:
         count = Counter.objects.filter(pk=shared.COUNTER).values("value")
-        super().__init__(Subquery(count), F("version"), F("revision"))
+        # The key of a step that was deleted may be given again (synthesize): hence the moment.
+        super().__init__(Subquery(count), F("version"), F("revision"), F("changed_at"))
 
     def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
         step = connection.ops.quote_name(compiler.query.get_initial_alias())

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import gc
 import threading
+import tracemalloc
+import weakref
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -11,8 +14,10 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.core.management import call_command
 from django.db import connection, models, transaction
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from pynetdicom.dsutils import encode
 
 from dicomscp import lease, narrowing, questions
@@ -228,6 +233,8 @@ PAST_US = (
     "UPDATE worklist_requestedprocedure SET description = 'X'",
     "DELETE FROM worklist_stepstation",
     "TRUNCATE worklist_stepprotocolcode",
+    "CREATE TEMPORARY TABLE codes AS SELECT * FROM worklist_code; UPDATE codes SET meaning = 'X';"
+    "DELETE FROM worklist_code; INSERT INTO worklist_code SELECT * FROM codes",
 )
 
 
@@ -369,6 +376,30 @@ def test_what_changes_while_an_answer_is_read_is_answered_as_one_moment_had_it(
     assert answered(wanted) == [answer for _, answer in found]
 
 
+def test_what_a_migration_writes_past_the_trail_is_shown_once_it_is_over(
+    step: ScheduledProcedureStep,
+) -> None:
+    answered()
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE worklist_patient SET name = 'Rossi^Paolo'")
+    call_command("migrate", verbosity=0)
+    assert b"Rossi" in answered()[0]
+
+
+def test_a_step_that_is_given_the_key_of_one_that_was_deleted_has_another_stamp(
+    step: ScheduledProcedureStep,
+) -> None:
+    before = stamps()
+    again = ScheduledProcedureStep.objects.get()
+    trail.delete(step, by=cast.actor)
+    # As often changed, as steps are that are new; synthesize begins at the first key that is free.
+    again.changed_at = timezone.now()
+    again.save(force_insert=True)
+    after = stamps()
+    assert [key for key, _ in before] == [key for key, _ in after]
+    assert before != after
+
+
 def test_a_new_connection_may_be_to_another_database(step: ScheduledProcedureStep) -> None:
     before = answered()
     assert held(stamps()) == 1
@@ -474,6 +505,55 @@ def test_memory_is_bounded_and_what_is_asked_for_stays() -> None:
         assert number % 100 or answers.get(how, [(0, "1")], age=0) == [b"first"]
         assert number % 1000 or size() <= most
     assert answers.get(how, [(1, "1"), (19_999, "1")], age=0) == [None, bytes(1000)]
+
+
+def test_a_way_of_writing_that_is_forgotten_takes_no_memory_for_what_was_written_in_it(
+    step: ScheduledProcedureStep,
+) -> None:
+    ask(query(PatientName="", Occupation=""))
+    ways = [weakref.ref(each) for each in gc.get_objects() if type(each) is questions._Sheet]
+    assert ways
+    assert held(stamps())
+    # As others do that are asked for.
+    for remembered in (questions._answering, questions._shared, questions._sheet):
+        remembered.cache_clear()
+    gc.collect()
+    assert not any(way() for way in ways)
+
+
+def test_memory_is_bounded_however_many_ways_there_are_to_write() -> None:
+    answers = Answers(1_000_000)
+    tracemalloc.start()
+    for number in range(20_000):
+        answers.put(object(), [((number, f"{number}.1"), bytes(10))], age=answers.age)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 1_000_000
+
+
+def test_an_answer_that_was_given_up_is_collected_while_another_is_kept() -> None:
+    answers = Answers()
+
+    def answering() -> Iterator[None]:
+        try:
+            yield
+        finally:
+            answers.put("how", [((1, "1"), b"given up")], age=0)
+
+    def written() -> Iterator[tuple[Stamped, bytes]]:
+        gc.collect()
+        yield (2, "1"), b"kept"
+
+    given_up: list[Any] = [answering()]
+    next(given_up[0])
+    # A circle, as a traceback makes it.
+    given_up.append(given_up)
+    del given_up
+    keeping = threading.Thread(target=lambda: answers.put("how", written(), age=0), daemon=True)
+    keeping.start()
+    keeping.join(20)
+    assert not keeping.is_alive()
+    assert answers.get("how", [(1, "1"), (2, "1")], age=0) == [b"given up", b"kept"]
 
 
 def test_what_was_read_before_all_was_dropped_is_not_kept() -> None:

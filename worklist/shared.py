@@ -9,6 +9,7 @@ PostgreSQL also counts what is written past the broker, as by psql, which knows 
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from typing import Any
 
@@ -41,7 +42,13 @@ AROUND: tuple[Any, ...] = (
 )
 
 _TABLE = Counter._meta.db_table
-_BEGIN = f"INSERT INTO {_TABLE} (name, value) VALUES ('{COUNTER}', 0) ON CONFLICT DO NOTHING"
+# From another number each time: a migration may have written past the trail; and in a database that
+# was emptied, or put back to what it was, the keys and counts of steps come again.
+_BEGIN = (
+    f"INSERT INTO {_TABLE} (name, value) VALUES ('{COUNTER}', %s)"
+    " ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+)
+_FIRST = 1 << 62
 _COUNT = f"UPDATE {_TABLE} SET value = value + 1 WHERE name = '{COUNTER}'"
 
 
@@ -57,7 +64,7 @@ def after_migrating(using: str, **_more: Any) -> None:
         for statement in _postgres() if connection.vendor == "postgresql" else _sqlite():
             cursor.execute(statement)
         # Last: that there is a count says that the database counts.
-        cursor.execute(_BEGIN)
+        cursor.execute(_BEGIN, [secrets.randbelow(_FIRST)])
 
 
 def _sqlite() -> Iterator[str]:
@@ -86,7 +93,8 @@ def _postgres() -> Iterator[str]:
             f"CREATE OR REPLACE TRIGGER {table}_shared AFTER UPDATE ON {table} FOR EACH ROW"
             f" WHEN ({old} IS DISTINCT FROM {new}) EXECUTE FUNCTION worklist_count_shared()"
         )
-    for model in AROUND:
+    # Of codes and stations what goes and comes back under its key: keys are looked at last.
+    for model in (*AROUND, *COLUMNS):
         table = model._meta.db_table
         yield (
             f"CREATE OR REPLACE TRIGGER {table}_past_us"
