@@ -99,7 +99,7 @@ def _postgres() -> Iterator[str]:
         yield (
             f"CREATE OR REPLACE TRIGGER {table}_past_us"
             f" AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table} FOR EACH STATEMENT"
-            " WHEN (current_setting('worklist.writer', true) IS DISTINCT FROM 'worklist')"
+            " WHEN (current_setting('application_name') <> 'worklist')"
             " EXECUTE FUNCTION worklist_count_shared()"
         )
 
