@@ -323,8 +323,9 @@ def test_associations_leave_nothing_behind() -> None:
     assert told["faults"] == []
     assert 500 <= first["associations"] < 600
     assert last["associations"] >= 1500
-    assert last["threads"] <= first["threads"]
-    # A connection that is kept open may come late, when as many ask at once for the first time.
+    # Threads and connections that are kept may come late, when as many ask at once at last.
+    assert last["threads"] <= first["threads"] + 8
     assert last["descriptors"] <= first["descriptors"] + 12
     assert last["connections"] <= first["connections"] + 12
-    assert last["memory"] < first["memory"] + 8
+    # The memory of those, too; 16 kB that each left behind would be seen.
+    assert last["memory"] < first["memory"] + 16

@@ -13,6 +13,7 @@ from django.db.models import F
 from django.db.models.deletion import Collector
 from django.utils import timezone
 
+from worklist.audit import inserts
 from worklist.audit.loaded import remember, take_over
 from worklist.audit.models import AuditEvent, Outcome
 
@@ -122,7 +123,7 @@ def noted(
 
 def sign(events: Sequence[AuditEvent]) -> None:
     """Write events that were noted before, in their order: all of them or none."""
-    AuditEvent.objects.bulk_create(events, batch_size=_BATCH)
+    inserts.insert(events)
 
 
 def delete(
@@ -192,12 +193,11 @@ def insert_many(
             _insert_lists(objects, name, several)
             for columns, related in zip(snapshots, several, strict=True):
                 columns[name] = [str(row) for row in related]
-        AuditEvent.objects.bulk_create(
-            (
+        sign(
+            [
                 _event("create", obj, {}, columns, by=by)
                 for obj, columns in zip(objects, snapshots, strict=True)
-            ),
-            batch_size=_BATCH,
+            ]
         )
 
 
