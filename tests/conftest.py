@@ -27,6 +27,7 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 # Whoever asks for one of these asks a real SCP over the network.
 _SERVES = {"findscu", "ours", "scp", "scps"}
+_ABOUT_OTHERS = {"test_benchmarks.py", "test_health.py", "test_heartbeat.py", "test_readiness.py"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -35,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     What is about pages or measurements besides is not.
     """
     for item in items:
-        is_about_others = "browser" in item.path.parts or item.path.name == "test_benchmarks.py"
+        is_about_others = "browser" in item.path.parts or item.path.name in _ABOUT_OTHERS
         if not is_about_others and _SERVES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("network")
 
