@@ -120,8 +120,26 @@ def noted(
 
 
 def sign(events: Sequence[AuditEvent]) -> None:
-    """Write events that were noted before, in their order: all of them or none."""
-    AuditEvent.objects.bulk_create(events, batch_size=_BATCH)
+    """Write events that were noted before, in their order: all of them or none.
+
+    Those of a time that failed may be given again: each is there once, whether it was its end or
+    only the word of it that was lost.
+    """
+    tried = {event.pk: event for event in events if event.pk is not None}
+    there = (
+        {
+            pk
+            for pk, mark in AuditEvent.objects.filter(pk__in=tried).values_list("pk", "mark")
+            # Another one may have been given the number of one that was taken back.
+            if mark == tried[pk].mark
+        }
+        if tried
+        else set()
+    )
+    left = [event for event in events if event.pk not in there]
+    for event in left:
+        event.pk = None
+    AuditEvent.objects.bulk_create(left, batch_size=_BATCH)
 
 
 def delete(
