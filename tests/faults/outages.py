@@ -88,3 +88,23 @@ def written_by_another(database: Sqlite) -> Iterator[None]:
         connection.execute("BEGIN IMMEDIATE")
         yield
         connection.execute("ROLLBACK")
+
+
+@contextmanager
+def full(database: Postgres | Sqlite) -> Iterator[None]:
+    """No room on its disk."""
+    assert database.disk
+    if isinstance(database, Postgres):
+        with database.connect() as connection:
+            # Room in the log's file of this moment, and none for the tables.
+            for statement in (
+                "SET synchronous_commit = on",
+                "CHECKPOINT",
+                "SELECT pg_switch_wal()",
+                "CREATE TABLE room ()",
+                "DROP TABLE room",
+            ):
+                connection.execute(statement)
+    database.disk.fill()
+    yield
+    database.disk.free()

@@ -22,6 +22,7 @@ import psycopg
 
 from benchmarks.web.browser import Answer, Browser
 from tests import postgres, tools
+from tests.faults.disks import Disk
 from tests.waiting import until
 from worklist import children
 
@@ -66,13 +67,14 @@ class Postgres:
 
     is_postgres = True
 
-    def __init__(self) -> None:
+    def __init__(self, *, on_small_disk: bool = False) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="worklist-faults-"))
+        self.disk = Disk(self.folder / "data") if on_small_disk else None
         try:
             self.binaries = next(iter(postgres.find()))
             self.process = postgres.start_in(self.folder, self.binaries)
         except (StopIteration, OSError, postgres.CannotStartError) as error:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            _remove(self.folder, self.disk)
             tools.require_server(error)
         with self.connect("postgres") as connection:
             connection.execute("CREATE DATABASE site TEMPLATE template0")
@@ -127,6 +129,7 @@ class Postgres:
     def close(self) -> None:
         self.thaw()
         postgres.stop(self.process, self.folder, started_by=os.getpid())
+        _remove(self.folder, self.disk)
 
 
 class Sqlite:
@@ -134,9 +137,12 @@ class Sqlite:
 
     is_postgres = False
 
-    def __init__(self) -> None:
+    def __init__(self, *, on_small_disk: bool = False) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="worklist-faults-"))
-        self.path = self.folder / "site.sqlite3"
+        data = self.folder / "data"
+        data.mkdir()
+        self.disk = Disk(data) if on_small_disk else None
+        self.path = data / "site.sqlite3"
         self.url = f"sqlite:///{self.path}"
 
     @contextmanager
@@ -148,7 +154,13 @@ class Sqlite:
             connection.close()
 
     def close(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+        _remove(self.folder, self.disk)
+
+
+def _remove(folder: Path, disk: Disk | None) -> None:
+    if disk:
+        disk.close()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 class Fresh(Browser):

@@ -50,11 +50,13 @@ def test_nobody_is_told_a_lie(port: int) -> None:
 )
 def test_an_outage_is_told_soon_and_over_soon(site: Site, port: int, fault: Fault) -> None:
     with Scanners(port) as scanners:
+        usual = scanners.all_come_to(SUCCESS)
         with fault(site.database):
             for _ in range(2):
                 scanners.all_come_to(OUT_OF_RESOURCES)
         took = scanners.all_come_to(SUCCESS)
-    assert took < BACK_WITHIN
+    # What a machine with other things to do takes anyhow is none of the database's doing.
+    assert took < BACK_WITHIN + 3 * usual
     refused = scanners.of(OUT_OF_RESOURCES)
     assert len(refused) + len(scanners.of(SUCCESS)) == len(scanners.asked)
     assert {each.steps for each in scanners.of(SUCCESS)} == {STEPS}
