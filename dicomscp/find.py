@@ -9,24 +9,29 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import cached_property
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
-from django.db import models
+from django.db import connection, models
 from django.db.models import OuterRef, Q, Subquery
 
 from dicomscp import narrowing
 from dicomscp import scope as scopes
+from dicomscp.answers import Key
 from dicomscp.layout import Layout, Row
 from dicomscp.matching import AnyItem, Condition, Item
 from dicomscp.plan import QueryPlan, Return
 from dicomscp.scope import Rules
+from dicomscp.stamp import Stamp, listed
 from dicomscp.statement import AsJson, Statement
 from worklist.attributes import Attribute
 from worklist.models import ScheduledProcedureStep
 
 _CHUNK = 2000
+# Stands in a statement where the keys of this time come.
+_KEYS = "the keys of steps"
 
 
 class TooManyMatches(Exception):
@@ -86,10 +91,22 @@ class Reading:
         self._undecided = narrowing.undecided_of(conditions)
         # Of a candidate no more is looked at than they need.
         self._looked_at = self.layout.only(_named(self._undecided))
-        self._steps = _columns(_meeting(conditions), self.layout)
-        # One more than the limit tells that there are too many.
-        enough = self._steps if limit is None else self._steps[: limit + 1]
-        self._statement = Statement(enough, is_steady=narrowing.is_steady(conditions))
+        self._conditions = conditions
+
+    # Made when they are needed first: who reads keys needs neither.
+
+    @cached_property
+    def _steps(self) -> Any:
+        return _columns(_meeting(self._conditions), self.layout)
+
+    @cached_property
+    def _statement(self) -> Statement:
+        return self._enough(self._steps)
+
+    def _enough(self, steps: Any) -> Statement:
+        """What reads these up to the limit, and one more, which tells that there are too many."""
+        enough = steps if self._limit is None else steps[: self._limit + 1]
+        return Statement(enough, is_steady=narrowing.is_steady(self._conditions))
 
     def items(self) -> tuple[Item, ...]:
         """The matching steps."""
@@ -98,7 +115,7 @@ class Reading:
     def rows(self) -> list[Row]:
         """The rows of the matching steps. Raises TooManyMatches past the limit."""
         if self._limit is None:
-            return list(self._matching(self._every()))
+            return list(self._matching(self._every(), self._looked_at))
         found = self.few()
         return self.many() if found is None else found
 
@@ -108,8 +125,25 @@ class Reading:
         `marks` are the texts that stand this time for some that were asked for. Raises
         TooManyMatches when it is known already.
         """
-        candidates = self._statement.rows(marks)
-        found = list(self._matching(candidates))
+        return self._few(self._statement.rows(marks), self._looked_at)
+
+    def keys(self) -> list[Key] | None:
+        """Of each matching step key and stamp, and nothing else is read; None as in `few`."""
+        statement, layout = self._keys
+        found = self._few(statement.rows(), layout)
+        if found is None or not self._undecided:
+            return cast("list[Key] | None", found)
+        return [(row[0], row[-1]) for row in found]
+
+    @cached_property
+    def _keys(self) -> tuple[Statement, Layout]:
+        """What reads them, with what it takes to decide about a candidate."""
+        layout = layout_of(self._undecided, ())
+        steps = _columns(_meeting(self._conditions), layout, is_stamped=True)
+        return self._enough(steps), layout
+
+    def _few(self, candidates: list[Row], layout: Layout) -> list[Row] | None:
+        found = list(self._matching(candidates, layout))
         if self._limit is None or len(candidates) <= self._limit:
             return found
         if self._undecided and len(found) > self._limit:
@@ -123,23 +157,40 @@ class Reading:
             raise TooManyMatches(self._limit, self._steps.count())
         # Those behind the last candidate may match, too.
         with closing(self._every()) as every:
-            found = list(islice(self._matching(every), self._limit + 1))
+            found = list(islice(self._matching(every, self._looked_at), self._limit + 1))
         if len(found) > self._limit:
             raise TooManyMatches(self._limit, None)
         return found
 
-    def _matching(self, candidates: Iterable[Row]) -> Iterator[Row]:
+    def _matching(self, candidates: Iterable[Row], layout: Layout) -> Iterator[Row]:
         if not self._undecided:
             return iter(candidates)
-        return filter(self._meets, candidates)
+        return (row for row in candidates if self._meets(layout.item(row)))
 
-    def _meets(self, row: Row) -> bool:
-        item = self._looked_at.item(row)
+    def _meets(self, item: Item) -> bool:
         return all(condition.matches(item) for condition in self._undecided)
 
     def _every(self) -> Generator[Row, None, None]:
         # A cursor of the server's costs statements of its own: only where the end is not known.
         yield from self._steps.all().iterator(chunk_size=_CHUNK)
+
+
+class Returning:
+    """What is returned of steps, read by their keys; made once."""
+
+    def __init__(self, returns: Sequence[Return]) -> None:
+        self.layout = layout_of((), returns)
+        steps = ScheduledProcedureStep.objects.filter(pk__dicom_any_of=_KEYS)
+        self._statement = Statement(_columns(steps, self.layout, is_stamped=True), is_steady=True)
+
+    def rows(self, keys: Sequence[Key]) -> dict[Key, Row] | None:
+        """The rows of these steps; None when one has another stamp by now, or is gone."""
+        if not keys:
+            return {}
+        steps = listed([step for step, _ in keys], vendor=connection.vendor)
+        rows = self._statement.rows({_KEYS: steps})
+        found = {(row[0], row[-1]): row for row in rows}
+        return found if all(key in found for key in keys) else None
 
 
 def past_limits(questions: Sequence[tuple[Sequence[Condition], int]]) -> tuple[bool, ...]:
@@ -189,15 +240,18 @@ def layout_of(conditions: Sequence[Condition], returns: Sequence[Return]) -> Lay
     return Layout({*_named(conditions), *_returned(returns)}, narrowing.relation)
 
 
-def _columns(steps: models.QuerySet[ScheduledProcedureStep], layout: Layout) -> Any:
-    """These steps in the answers' order, each a row of this layout."""
+def _columns(
+    steps: models.QuerySet[ScheduledProcedureStep], layout: Layout, *, is_stamped: bool = False
+) -> Any:
+    """These steps in the answers' order, each a row of this layout; behind it the stamp."""
     lists = {
         f"listed_{relation}": AsJson(*_related(relation, leaves))
         for relation, leaves in layout.lists.items()
     }
     own = map(narrowing.column, layout.columns)
     ordered = steps.order_by("start_date", "start_time", "id")
-    return ordered.annotate(**lists).values_list("pk", *own, *lists)
+    last = {"stamp": Stamp()} if is_stamped else {}
+    return ordered.annotate(**lists, **last).values_list("pk", *own, *lists, *last)
 
 
 def _related(relation: str, leaves: Sequence[Attribute]) -> tuple[Any, list[str]]:

@@ -11,7 +11,7 @@ import operator
 import secrets
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -46,6 +46,8 @@ logger = logging.getLogger(__name__)
 
 # A status and the Identifier: its bytes in the context's transfer syntax, or a data set.
 Answer = tuple[int | Dataset, bytes | Dataset | None]
+# The steps that match, and the Identifier of each, which is written when it is due.
+Answers = tuple[Sequence[int], Iterator[bytes | Dataset]]
 
 # PS3.4 K.5: two reserved bytes (date and time always combine), no fuzzy names, no time zones.
 _EXTENDED_NEGOTIATION = b"\x01\x01\x00\x00"
@@ -53,14 +55,14 @@ _EXTENDED_NEGOTIATION = b"\x01\x01\x00\x00"
 _MOST_KEPT = identifier.MAX_BYTES
 
 
-def _read(question: Question, call: Call, account: _Account) -> tuple[list[Row], Rules, Answering]:
-    """The matching rows, the rules of the station that calls, and how it is answered.
+def _read(question: Question, call: Call, account: _Account, *, takes_bytes: bool) -> Answers:
+    """The matching steps and their Identifiers, to the station that calls.
 
     Raises Refusal (0xA700) when they cannot be read or are too many, and (0x0124) when the caller
     may not ask.
     """
     try:
-        return lease.read(lambda: _rows(question, call))
+        return lease.read(lambda: _answers_to(question, call, takes_bytes=takes_bytes))
     except TooManyMatches as error:
         account.matches = error.count
         count = error.count if error.count is not None else f"more than {error.limit}"
@@ -68,13 +70,17 @@ def _read(question: Question, call: Call, account: _Account) -> tuple[list[Row],
         raise Refusal(OUT_OF_RESOURCES, comment) from None
 
 
-def _rows(question: Question, call: Call) -> tuple[list[Row], Rules, Answering]:
+def _answers_to(question: Question, call: Call, *, takes_bytes: bool) -> Answers:
     verdict = access.on_query(call)
     if not verdict.is_accepted:
         raise Refusal(NOT_AUTHORISED, "Calling AE title not recognised")
     rules = verdict.station.rules if verdict.station else NO_RULES
     answering = questions.answering(question, rules, now=clock.now())
-    return answering.rows(), rules, answering
+    if takes_bytes:
+        found = answering.found()
+        return found.steps, found.identifiers
+    rows = answering.rows()
+    return [row[0] for row in rows], map(_plainly(question, rules, answering), rows)
 
 
 @dataclass
@@ -163,10 +169,10 @@ def _answers(event: evt.Event, account: _Account) -> Iterator[Answer]:
     request = cast(C_FIND, event.request)
     if request.Identifier is None:
         raise Refusal(IDENTIFIER_DOES_NOT_MATCH, "the request has no Identifier")
-    encoded = request.Identifier.getvalue()
-    account.identifier = encoded[:_MOST_KEPT]
+    asked = request.Identifier.getvalue()
+    account.identifier = asked[:_MOST_KEPT]
     implicit_vr = event.context.transfer_syntax == ImplicitVRLittleEndian
-    question = questions.understand(encoded, implicit_vr=implicit_vr)
+    question = questions.understand(asked, implicit_vr=implicit_vr)
     account.keys = len(question.elements)
     query = question.plan
     account.unsupported = len(query.unsupported)
@@ -175,19 +181,17 @@ def _answers(event: evt.Event, account: _Account) -> Iterator[Answer]:
         event.assoc.requestor.address,
         certificate=associations.certificate(event.assoc),
     )
-    rows, rules, answering = _read(question, call, account)
-    account.matches = len(rows)
     takes_bytes = cast(WorklistAssociation, event.assoc).takes_bytes
-    write: Callable[[Row], bytes | Dataset]
-    write = answering.write if takes_bytes else _plainly(question, rules, answering)
-    for row in rows:
+    steps, identifiers = _read(question, call, account, takes_bytes=takes_bytes)
+    account.matches = len(steps)
+    for step, encoded in zip(steps, identifiers, strict=True):
         if event.is_cancelled:
             account.status = CANCEL
             yield CANCEL, None
             return
         # A plain number: the elements of a status data set would stick to every later response.
-        yield query.pending, write(row)
-        account.steps.append(row[0])
+        yield query.pending, encoded
+        account.steps.append(step)
     account.status = SUCCESS
 
 

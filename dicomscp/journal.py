@@ -20,6 +20,7 @@ from django.db import Error, close_old_connections, connection, transaction
 from dicomscp.models import Association, Ended, Query
 from dicomscp.signing import Signer
 from dicomscp.tally import Tally
+from worklist.audit import inserts
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +103,9 @@ class Journal:
             self._waiting.append(entry)
             self._bytes += size
             self._taken += 1
-            self._changed.notify_all()
+            # Each waking costs the answers time: the writer is woken by what it waits for.
+            if len(self._waiting) in (1, _BATCH):
+                self._changed.notify_all()
 
     @property
     def unsigned(self) -> int:
@@ -206,8 +209,8 @@ class Journal:
                 # Its row was dropped, or could not be written.
                 query.association = None
         with transaction.atomic():
-            Association.objects.bulk_create(opened.values(), batch_size=_BATCH)
-            Query.objects.bulk_create(queries, batch_size=_BATCH)
+            inserts.insert(list(opened.values()))
+            inserts.insert(queries)
             Association.objects.bulk_update(ended, ["closed", "ended"], batch_size=_BATCH)
         self._stored |= {row.pk for row in opened.values() if not row.ended}
         self._stored -= {row.pk for row in ended}

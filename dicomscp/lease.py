@@ -26,6 +26,7 @@ from django.db import (
 )
 
 from dicomscp import connections, replica
+from dicomscp.answers import ANSWERS
 from dicomscp.connections import Kept
 from dicomscp.status import OUT_OF_RESOURCES, Refusal
 
@@ -174,6 +175,8 @@ def _through(kept: Kept, reading: Callable[[], Found], until: float) -> Found:
         with kept.in_use():
             if kept.wrapper.connection is None:
                 kept.open()
+                # There may be another database behind it, such as one that was restored.
+                ANSWERS.clear()
             with connections.SHELF.watched(kept, until):
                 found = reading()
     except _UNAVAILABLE:

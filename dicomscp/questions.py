@@ -1,28 +1,30 @@
 """What a request asks and how it is answered, remembered: scanners ask the same again and again.
 
 Everything here follows from the request's bytes and from the station's rules; neither rows nor
-rules are kept.
+rules are kept, but for the bytes of Identifiers (answers).
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 from django.conf import settings
 
 from dicomscp import find, identifier, plan, scope
+from dicomscp.answers import ANSWERS, Key
 from dicomscp.encoding import Writer
-from dicomscp.find import Reading
+from dicomscp.find import Returning
 from dicomscp.identifier import Element
 from dicomscp.layout import Row
 from dicomscp.matching import AnyItem, Condition, Item, OneOf
-from dicomscp.plan import QueryPlan
+from dicomscp.plan import QueryPlan, Return
 from dicomscp.scope import Rules
 from worklist import attributes
+from worklist.character_set import CharacterSet
 
 # Of so many bytes at most, and so many requests; a console's Identifier has some hundred bytes.
 _LONGEST = 8192
@@ -58,6 +60,14 @@ class Question:
 
 
 @dataclass(frozen=True, eq=False)
+class Found:
+    """The matching steps, and the response Identifier of each, which is written when it is due."""
+
+    steps: Sequence[int]
+    identifiers: Iterator[bytes]
+
+
+@dataclass(frozen=True, eq=False)
 class Answering:
     """How a question is answered to a station: the rows to read, and what is written of one."""
 
@@ -72,27 +82,113 @@ class Answering:
     def rows(self) -> list[Row]:
         """The matching rows. Raises TooManyMatches past the limit."""
         found = self.shared.reading.few(self.marks)
-        if found is None:
-            # To look at them all, or to count them, is another statement, and rare.
-            alone = find.reading(self.plan, self.rules, now=self.moment, limit=self.limit)
-            return alone.many()
-        return found
+        return self._many() if found is None else found
+
+    def _many(self) -> list[Row]:
+        # To look at them all, or to count them, is another statement, and rare.
+        alone = find.reading(self.plan, self.rules, now=self.moment, limit=self.limit)
+        return alone.many()
+
+    def found(self) -> Found:
+        """The matching steps with their Identifiers. Raises TooManyMatches past the limit."""
+        # Who asks by a number asks for few, and the next time for others.
+        if not self.marks:
+            age = ANSWERS.age
+            keys = self.shared.reading.keys()
+            if keys is None:
+                return self._written(self._many())
+            if found := self.shared.sheet.found(keys, age=age):
+                return found
+        return self._written(self.rows())
+
+    def _written(self, rows: Sequence[Row]) -> Found:
+        return Found([row[0] for row in rows], map(self.shared.write, rows))
 
     def item(self, row: Row) -> Item:
         """The step of a row."""
         return self.shared.reading.layout.item(row)
 
-    def write(self, row: Row) -> bytes:
-        """The response's Identifier."""
-        return self.shared.write(row)
 
-
-@dataclass(frozen=True, eq=False)
 class _Shared:
-    """What the answers to all questions of one shape have in common."""
+    """What the answers to all questions of one shape have in common.
 
-    reading: Reading
-    write: Writer
+    SQL and writers are made when they are needed first: who reads keys needs no rows of all steps.
+    """
+
+    def __init__(
+        self, shape: QueryPlan, rules: Rules, moment: dt.datetime, limit: int, implicit_vr: bool
+    ) -> None:
+        self._shape, self._rules, self._implicit_vr = shape, rules, implicit_vr
+        self.reading = find.reading(shape, rules, now=moment, limit=limit)
+
+    @cached_property
+    def write(self) -> Writer:
+        return Writer(
+            self._shape,
+            self.reading.layout,
+            implicit_vr=self._implicit_vr,
+            character_set=self._rules.character_set,
+            alphabetic_only=self._rules.alphabetic_only,
+        )
+
+    @cached_property
+    def sheet(self) -> _Sheet:
+        shape, rules = self._shape, self._rules
+        wanted = shape.character_set if rules.character_set is None else rules.character_set
+        return _sheet(shape.returns, wanted, self._implicit_vr, rules.alphabetic_only)
+
+
+class _Sheet:
+    """How a step is returned, whatever it was found by: what was written of it is kept."""
+
+    def __init__(
+        self,
+        returns: tuple[Return, ...],
+        character_set: CharacterSet,
+        implicit_vr: bool,
+        alphabetic_only: bool,
+    ) -> None:
+        # Not the sheet itself: what peers ask for would stay, SQL and all, as long as its answers.
+        self._how = object()
+        self._returning = Returning(returns)
+        self._write = Writer(
+            QueryPlan((), returns),
+            self._returning.layout,
+            implicit_vr=implicit_vr,
+            character_set=character_set,
+            alphabetic_only=alphabetic_only,
+        )
+
+    def found(self, keys: Sequence[Key], *, age: int) -> Found | None:
+        """These steps, read since it was `age`; None when that cannot be told of them together."""
+        if keys and keys[0][1] is None:
+            # It was not migrated to where stamps can be trusted.
+            return None
+        held = ANSWERS.get(self._how, keys, age=age)
+        missing = [key for key, encoded in zip(keys, held, strict=True) if encoded is None]
+        # One that has changed since may not match any more, and another one instead.
+        rows = self._returning.rows(missing)
+        if rows is None:
+            return None
+        identifiers = self._identifiers(keys, held, rows, age) if rows else iter(held)
+        return Found([step for step, _ in keys], identifiers)  # type: ignore[arg-type]
+
+    def _identifiers(
+        self,
+        keys: Sequence[Key],
+        held: Sequence[bytes | None],
+        rows: Mapping[Key, Row],
+        age: int,
+    ) -> Iterator[bytes]:
+        written = []
+        try:
+            for key, encoded in zip(keys, held, strict=True):
+                if encoded is None:
+                    encoded = self._write(rows[key][:-1])
+                    written.append((key, encoded))
+                yield encoded
+        finally:
+            ANSWERS.put(self._how, written, age=age)
 
 
 def understand(encoded: bytes, *, implicit_vr: bool) -> Question:
@@ -122,19 +218,8 @@ def _answering(question: Question, rules: Rules, moment: dt.datetime, limit: int
     return Answering(question.plan, rules, moment, limit, shared, marks)
 
 
-@lru_cache(maxsize=_MOST_SHAPES)
-def _shared(
-    shape: QueryPlan, rules: Rules, moment: dt.datetime, limit: int, implicit_vr: bool
-) -> _Shared:
-    reading = find.reading(shape, rules, now=moment, limit=limit)
-    write = Writer(
-        shape,
-        reading.layout,
-        implicit_vr=implicit_vr,
-        character_set=rules.character_set,
-        alphabetic_only=rules.alphabetic_only,
-    )
-    return _Shared(reading, write)
+_shared = lru_cache(maxsize=_MOST_SHAPES)(_Shared)
+_sheet = lru_cache(maxsize=_MOST_SHAPES)(_Sheet)
 
 
 def _marked(query: QueryPlan) -> tuple[QueryPlan, dict[str, str]]:

@@ -193,15 +193,14 @@ def _place_steps(rows: Rows, steps: Iterable[ScheduledProcedureStep]) -> None:
     for step_pk, title in titles:
         if step_pk in keys:
             rows.titles[keys[step_pk]] = (*rows.titles.get(keys[step_pk], ()), title)
-    codes: Iterable[Any] = (
-        StepProtocolCode.objects.filter(**in_procedures)
-        .order_by("step", "position")
-        .values_list("step", *(f"code__{name}" for name in CODE_COLUMNS))
-    )
-    for step_pk, *code in codes:
-        if step_pk in keys:
-            known = rows.protocols.get(keys[step_pk], ())
-            rows.protocols[keys[step_pk]] = (*known, tuple(code))
+    links = StepProtocolCode.objects.filter(**in_procedures).order_by("step", "position")
+    for link in links.select_related("code"):
+        if link.step_id in keys:
+            code = tuple(str(getattr(link.code, name)) for name in CODE_COLUMNS)
+            key = keys[link.step_id]
+            rows.protocols[key] = (*rows.protocols.get(key, ()), code)
+            # A file need not name them to leave them where they are.
+            rows.codes[code] = link.code
 
 
 def _look_up_codes(rows: Rows, places: Sequence[Place]) -> None:

@@ -174,21 +174,25 @@ class Peer:
         """Whether nothing comes any more, but the end."""
         return self.rest() == b""
 
-    def responses(self) -> list[tuple[int, bytes]]:
-        """Status and Identifier of each response, up to the last one."""
-        found: list[tuple[int, bytes]] = []
-        message = DIMSEMessage()
-        while not found or found[-1][0] in (0xFF00, 0xFF01):
+    def response(self) -> tuple[int, bytes]:
+        """Status and Identifier of the next response."""
+        message, is_whole = DIMSEMessage(), False
+        while not is_whole:
             data = P_DATA_TF()
             encoded = self.receive()
             assert encoded[0] == DATA, f"PDU of type {encoded[0]}"
             data.decode(encoded)
-            if message.decode_msg(data.to_primitive(), cast(Any, None)):
-                primitive: Any = message.message_to_primitive()
-                identifier = getattr(primitive, "Identifier", None)
-                self.comment = getattr(primitive, "ErrorComment", None) or ""
-                found.append((primitive.Status, identifier.getvalue() if identifier else b""))
-                message = DIMSEMessage()
+            is_whole = message.decode_msg(data.to_primitive(), cast(Any, None))
+        primitive: Any = message.message_to_primitive()
+        identifier = getattr(primitive, "Identifier", None)
+        self.comment = getattr(primitive, "ErrorComment", None) or ""
+        return primitive.Status, identifier.getvalue() if identifier else b""
+
+    def responses(self) -> list[tuple[int, bytes]]:
+        """Those up to the last one."""
+        found = [self.response()]
+        while found[-1][0] in (0xFF00, 0xFF01):
+            found.append(self.response())
         return found
 
     def statuses(self) -> list[int]:

@@ -1015,3 +1015,14 @@ def test_a_batch_that_waited_for_a_merge_follows_it(tmp_path: Path) -> None:
     assert "1 went in with 1 steps, 0 did not." in told.result(timeout=20)
     steps = ScheduledProcedureStep.objects.select_related("requested_procedure__request")
     assert [step.requested_procedure.request.patient_id for step in steps] == [anna.pk] * 2
+
+
+def test_a_file_that_does_not_name_the_protocol_leaves_it_and_writes_the_rest(
+    tmp_path: Path,
+) -> None:
+    protocol = {"ScheduledProtocolCodeSequence": [code("THX", "Thorax")]}
+    run(write(tmp_path / "a.wl", data_set(protocol)))
+    run(write(tmp_path / "c.wl", data_set({"ScheduledProcedureStepLocation": "Room 2"})))
+    step = ScheduledProcedureStep.objects.get()
+    assert step.location == "Room 2"
+    assert [each.value for each in step.protocol_codes.all()] == ["THX"]

@@ -15,6 +15,7 @@ ROOMS = ("worklist", "dicomscp")
 PURE = (
     "worklist/attributes.py",
     "worklist/values.py",
+    "dicomscp/answers.py",
     "dicomscp/identifier.py",
     "dicomscp/damage.py",
     "dicomscp/matching.py",
@@ -164,6 +165,8 @@ def unsigned_writes(source: str) -> Iterator[tuple[int, str]]:
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
             continue
         method, owner = node.func.attr, node.func.value
+        if isinstance(owner, ast.Name) and owner.id == "inserts":
+            yield node.lineno, ast.unparse(node)
         if method not in WRITES or (isinstance(owner, ast.Name) and owner.id in NOT_ROWS):
             continue
         if method == "update" and (node.args or not node.keywords):
@@ -246,6 +249,7 @@ def test_every_write_is_signed() -> None:
         "Patient.objects.filter(pk=1).update(name='x')",
         "def f():\n    self.step.delete()",
         "Patient.objects.bulk_create(rows)",
+        "inserts.insert(rows)",
     ],
 )
 def test_a_planted_write_is_found(source: str) -> None:

@@ -124,6 +124,9 @@ POSTGRES_OPTIONS = {
     "keepalives_interval": 2,
     "keepalives_count": 2,
     "tcp_user_timeout": 5000,
+    # Tells our writes, which keep the revisions of steps, from those of psql (worklist.shared); a
+    # pooler between hands it on.
+    "application_name": "worklist",
     # On a database that was never analysed PostgreSQL takes a small join for a large one, and
     # compiles it: seconds for each query, where reading takes a millisecond. What was answered
     # "saved" survives a power cut, however the server is set up. Django would ask for UTC.

@@ -46,7 +46,7 @@ class Worklist(BasicWorklistManagementServiceClass):
     assoc: WorklistAssociation
 
     def _c_find_scp(self, req: C_FIND, context: PresentationContext) -> None:
-        """Answer a request: the first response leaves at once, the others many at a time."""
+        """Answer a request, many responses at a time."""
         if not self.assoc.takes_bytes:
             super()._c_find_scp(req, context)
             return
@@ -126,8 +126,7 @@ class _Batch:
         self._maximum = association.dimse.maximum_pdu_size
         self._parts: list[bytes] = []
         self._size = 0
-        self._is_first = True
-        self._since = 0.0
+        self._since = time.monotonic()
 
     def add(self, status: int, encoded: bytes) -> None:
         """One response; without an Identifier when there are no bytes of one."""
@@ -147,7 +146,7 @@ class _Batch:
 
     @property
     def is_due(self) -> bool:
-        return self._is_first or self._size >= _BATCH or time.monotonic() - self._since > _PATIENCE
+        return self._size >= _BATCH or time.monotonic() - self._since > _PATIENCE
 
     def send(self) -> bool:
         """Look at what the peer says, then send; whether it still listens."""
@@ -157,7 +156,6 @@ class _Batch:
             self._association.dul.send_pdu(Encoded(b"".join(self._parts)))
             self._parts.clear()
             self._size = 0
-        self._is_first = False
         self._since = time.monotonic()
         return not self._association.dul.is_over
 

@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from time import process_time
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pydicom.dataset import Dataset
@@ -255,19 +255,21 @@ def test_a_data_set_is_answered_on_the_fast_path_too(serve: Serve) -> None:
         peer.release()
 
 
-def test_the_first_answer_does_not_wait_for_the_others(serve: Serve) -> None:
+def test_many_answers_do_not_wait_for_the_others(serve: Serve) -> None:
     more = threading.Event()
+    # One batch, and what a handler that takes its time has not got yet.
+    batch = cast(bytes, encode(dataset(40_000), False, True))
 
     def on_find(event: Any) -> Iterator[tuple[int, bytes]]:
-        yield PENDING, ANYBODY
+        yield PENDING, batch
         assert more.wait(10)
         yield PENDING, ANYBODY
 
     scp = serve(on_find)
     with scp.call() as peer:
-        peer.associate()
+        peer.associate(request(syntax=ExplicitVRLittleEndian))
         peer.send(find())
-        peer.receive(), peer.receive()
+        assert peer.response() == (PENDING, batch)
         more.set()
         assert len(peer.statuses()) == 2
         peer.release()

@@ -12,6 +12,7 @@ from django.db import models, transaction
 from django.db.models import F
 from django.utils import timezone
 
+from worklist.audit import inserts
 from worklist.audit.loaded import remember, take_over
 from worklist.audit.models import AuditEvent, Outcome
 
@@ -125,21 +126,14 @@ def sign(events: Sequence[AuditEvent]) -> None:
     Those of a time that failed may be given again: each is there once, whether it was its end or
     only the word of it that was lost.
     """
-    tried = {event.pk: event for event in events if event.pk is not None}
-    there = (
-        {
-            pk
-            for pk, mark in AuditEvent.objects.filter(pk__in=tried).values_list("pk", "mark")
-            # Another one may have been given the number of one that was taken back.
-            if mark == tried[pk].mark
-        }
-        if tried
-        else set()
-    )
-    left = [event for event in events if event.pk not in there]
-    for event in left:
-        event.pk = None
-    AuditEvent.objects.bulk_create(left, batch_size=_BATCH)
+    # They were marked then.
+    tried = {event.mark: event.at for event in events if event.mark}
+    there: set[str] = set()
+    if tried:
+        span = (min(tried.values()), max(tried.values()))
+        found = AuditEvent.objects.filter(at__range=span, mark__in=tried)
+        there = set(found.values_list("mark", flat=True))
+    inserts.insert([event for event in events if not event.mark or event.mark not in there])
 
 
 def delete(
@@ -177,12 +171,11 @@ def insert_many(
             _insert_lists(objects, name, several)
             for columns, related in zip(snapshots, several, strict=True):
                 columns[name] = [str(row) for row in related]
-        AuditEvent.objects.bulk_create(
-            (
+        sign(
+            [
                 _event("create", obj, {}, columns, by=by)
                 for obj, columns in zip(objects, snapshots, strict=True)
-            ),
-            batch_size=_BATCH,
+            ]
         )
 
 

@@ -10,7 +10,6 @@ import time
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -19,12 +18,12 @@ from django.db import connection, models, transaction
 from tqdm import tqdm
 
 from worklist import clock, synthetic
+from worklist.audit import inserts
 from worklist.models import Patient
 
 OTHERS_ARE_HERE = """\
 This database holds patients that were not made up: nothing was changed. Name an empty database in
 DATABASE_URL, or give --force to put the made-up rows beside them."""
-_BATCH = 10_000
 
 
 class Command(BaseCommand):
@@ -115,22 +114,15 @@ def first_free() -> dict[type[models.Model], int]:
 def load(table: synthetic.Table, *, show: bool) -> None:
     """Write the rows of one table."""
     name = table.model._meta.db_table
-    quote = connection.ops.quote_name
-    into = f"{quote(name)} ({', '.join(quote(str(field.column)) for field in table.fields)})"
     rows = tqdm(table.rows, total=table.count, desc=name, disable=not show, unit="")
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            with cursor.copy(f"COPY {into} FROM STDIN") as copy:
-                for row in rows:
-                    copy.write_row(row)
-            return
-        prepared = (
-            [
-                field.get_db_prep_save(value, connection)
-                for field, value in zip(table.fields, row, strict=True)
-            ]
-            for row in rows
-        )
-        insert = f"INSERT INTO {into} VALUES ({', '.join(['%s'] * len(table.fields))})"
-        while batch := list(islice(prepared, _BATCH)):
-            cursor.executemany(insert, batch)
+    if connection.vendor == "postgresql":
+        inserts.write(table.model, table.fields, rows)
+        return
+    prepared = (
+        [
+            field.get_db_prep_save(value, connection)
+            for field, value in zip(table.fields, row, strict=True)
+        ]
+        for row in rows
+    )
+    inserts.write(table.model, table.fields, prepared)
