@@ -289,7 +289,7 @@ def test_nothing_is_inflated(running: Running, syntax: str, result: int) -> None
         assert (answer[at + 4], answer[at + 6]) == (WORKLIST, result)
 
 
-def test_2000_associations_in_a_row(running: Running) -> None:
+def test_4000_associations_in_a_row(running: Running) -> None:
     def churn() -> None:
         for number in range(1000):
             with Peer(running.port, host=HERE) as peer:
@@ -301,9 +301,11 @@ def test_2000_associations_in_a_row(running: Running) -> None:
                 else:
                     peer.release()
 
-    churn()
-    until(running.is_as_before)
-    before = running.memory()
-    churn()
-    until(running.is_as_before)
-    assert running.memory() - before < 4 * 1024
+    grown = []
+    for _ in range(4):
+        before = running.memory()
+        churn()
+        until(running.is_as_before)
+        grown.append(running.memory() - before)
+    # An allocator takes its pages now and then; what leaks is taken each time.
+    assert min(grown) < 512, grown
