@@ -13,11 +13,11 @@ import socket
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import connection
+from django.db import Error, connection
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
@@ -94,7 +94,7 @@ class Heart:
         except Exception as error:  # what is not sealed now is with the next time
             logger.error("the audit trail cannot be sealed: %s", type(error).__name__)
         finally:
-            connection.close()
+            _let_go()
 
     def _beat(self, *, is_last: bool = False) -> None:
         try:
@@ -123,7 +123,13 @@ class Heart:
                 logger.warning("the heartbeat is written again")
             self._is_failing = False
         finally:
-            connection.close()
+            _let_go()
+
+
+def _let_go() -> None:
+    # It is closed even where to close it fails, and the heart goes on.
+    with suppress(Error):
+        connection.close()
 
 
 @contextmanager

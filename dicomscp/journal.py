@@ -12,10 +12,11 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import close_old_connections, connection, transaction
+from django.db import Error, close_old_connections, connection, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
 from dicomscp.models import Association, Ended, Query
@@ -165,7 +166,8 @@ class Journal:
         """Two transactions, that neither journal nor trail lacks what the other cannot hold."""
         try:
             # One that died since the last entries is found before it is used.
-            close_old_connections()
+            with suppress(Error):
+                close_old_connections()
             self._sign(entries, is_last=is_last)
             if entries:
                 self._store(entries)
@@ -181,7 +183,9 @@ class Journal:
         finally:
             # Under load the next ones wait already: connecting costs as much as writing.
             if not self._waiting or self._is_failing:
-                connection.close()
+                # To close it may fail, too: it is closed all the same.
+                with suppress(Error):
+                    connection.close()
 
     def _sign(self, entries: Sequence[Entry], *, is_last: bool) -> None:
         for entry in entries:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+import psycopg
 from django.conf import settings
 from django.db import (
     InterfaceError,
@@ -36,6 +37,13 @@ logger = logging.getLogger(__name__)
 _READ_WITHIN = 3.0
 # For the primary, once the replica has failed.
 _ONCE_MORE_WITHIN = 1.0
+# A server that takes no connections may just be restarting. For so many seconds it is tried again,
+# counted from the first query that met it so: who comes later waits in vain with nobody.
+_AWAY_FOR = 2.0
+_PAUSE = 0.05
+# By PostgreSQL's codes: ended by an administrator or after a crash, or not taking anybody yet. A
+# connection that is refused, or breaks off, has none.
+_RESTARTING = frozenset({"", "57P01", "57P02", "57P03"})
 # A statement or a wait for a lock that took too long, by PostgreSQL's code: not tried again.
 _STATEMENT_TIMEOUT = "57014"
 _TOO_LONG = frozenset({_STATEMENT_TIMEOUT, "55P03"})
@@ -52,6 +60,8 @@ _UNAVAILABLE = (
 
 _turns: threading.BoundedSemaphore | None = None
 _turns_lock = threading.Lock()
+# Since when the server has taken no connection (monotonic), as far as anybody asked.
+_away_since: float | None = None
 
 Found = TypeVar("Found")
 
@@ -118,17 +128,45 @@ def _from_either(reading: Callable[[], Found], until: float) -> Found:
 
 
 def _once_more(reading: Callable[[], Found], until: float) -> Found:
-    """Read, and when the connection turns out to be dead, once more on a fresh one."""
+    """Read, and when the connection turns out to be dead, once more on a fresh one.
+
+    From a server that restarts, until it is there again, within bounds.
+    """
+    global _away_since
     kept = connections.SHELF.take()
-    try:
-        return _through(kept or Kept(), reading, until)
-    except _UNAVAILABLE as error:
-        if time.monotonic() >= until or _code(error) in _TOO_LONG:
-            raise
-        _let_go(error)
-    # What it died of has mostly killed the others, too.
-    connections.SHELF.clear()
-    return _through(Kept(), reading, until)
+    is_first = True
+    while True:
+        try:
+            found = _through(kept or Kept(), reading, until)
+        except _UNAVAILABLE as error:
+            now = time.monotonic()
+            is_away = _is_away(error)
+            if is_away:
+                _away_since = _away_since or now
+            is_hopeless = now >= until or _code(error) in _TOO_LONG
+            may_be_back = is_away and now < (_away_since or now) + _AWAY_FOR
+            if is_hopeless or not (is_first or may_be_back):
+                raise
+            _let_go(error)
+        else:
+            _away_since = None
+            return found
+        if is_first:
+            # What it died of has mostly killed the others, too.
+            connections.SHELF.clear()
+        else:
+            time.sleep(_PAUSE)
+        kept, is_first = None, False
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether nobody is at the other end, and at once: not one that hangs."""
+    cause = error.__cause__
+    return (
+        isinstance(cause, psycopg.OperationalError)
+        and not isinstance(cause, psycopg.errors.ConnectionTimeout)
+        and _code(error) in _RESTARTING
+    )
 
 
 def _through(kept: Kept, reading: Callable[[], Found], until: float) -> Found:
@@ -160,8 +198,8 @@ def _give_back(kept: Kept) -> None:
 
 def _begin_anew() -> None:
     """In a process that was forked: the turns are its own."""
-    global _turns, _turns_lock
-    _turns, _turns_lock = None, threading.Lock()
+    global _turns, _turns_lock, _away_since
+    _turns, _turns_lock, _away_since = None, threading.Lock(), None
 
 
 os.register_at_fork(after_in_child=_begin_anew)

@@ -35,6 +35,9 @@ _MOST_CALLERS = 100
 _MOST_WAITING = 10_000
 _MOST_BYTES = 16 * 2**20
 
+# What says nothing about an event: it can be written later.
+_AWAY = (OperationalError, InterfaceError, ProgrammingError)
+
 # Calling AE title, address, reason.
 _Caller = tuple[str, str, str]
 _MANY: _Caller = ("", "", "")
@@ -112,12 +115,13 @@ class Signer:
         if self._waiting:
             try:
                 trail.sign(self._waiting)
-            except (OperationalError, InterfaceError, ProgrammingError) as error:
+            except _AWAY as error:
                 self._failed(error)
                 self._keep_within_bounds(is_last=is_last)
             except Exception as error:  # one of them cannot be written, ever
                 self._failed(error)
                 self._sign_each()
+                self._keep_within_bounds(is_last=is_last)
             else:
                 self._succeeded()
         if is_last:
@@ -142,6 +146,8 @@ class Signer:
         for event in waiting:
             try:
                 trail.sign([event])
+            except _AWAY:
+                self._waiting.append(event)
             except Exception:  # told before; the next may be written
                 self.lost += 1
 

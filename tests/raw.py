@@ -108,6 +108,8 @@ class Peer:
     """A connection to the SCP on this port, of this machine unless told otherwise."""
 
     def __init__(self, port: int, *, host: str = HERE, receives: int | None = None) -> None:
+        # The Error Comment of the last response, "" without one.
+        self.comment = ""
         self.socket = socket.socket()
         if receives:
             # So little that what is not read is soon not sent either.
@@ -183,6 +185,7 @@ class Peer:
             is_whole = message.decode_msg(data.to_primitive(), cast(Any, None))
         primitive: Any = message.message_to_primitive()
         identifier = getattr(primitive, "Identifier", None)
+        self.comment = getattr(primitive, "ErrorComment", None) or ""
         return primitive.Status, identifier.getvalue() if identifier else b""
 
     def responses(self) -> list[tuple[int, bytes]]:

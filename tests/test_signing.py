@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom import AE
@@ -24,6 +24,7 @@ from tests.asking import query
 from tests.audit_schema import faults
 from tests.cast import station, step
 from worklist import audited
+from worklist.audit import happenings, trail
 from worklist.audit.models import AuditEvent
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -255,6 +256,24 @@ def test_what_waits_is_bounded_and_the_newest_stays() -> None:
     signer.write()
     assert [event.actor for event in events("query")] == ["CT2", "CT3", "CT4"]
     assert signer.due_in() is None
+
+
+def test_events_whose_transaction_failed_at_its_end_are_signed_once() -> None:
+    """It has left its numbers with them, which are another's now."""
+    signer = Signer()
+    for number in range(3):
+        signer.asked(asked(calling=f"CT{number}"))
+    before = list(signer._waiting)
+    with transaction.atomic():
+        trail.sign(before)
+        transaction.set_rollback(True)
+    happenings.program_activity("start", "web")
+    signer.write()
+    assert [event.actor for event in events("query")] == ["CT0", "CT1", "CT2"]
+    assert signer.lost == 0
+    # What was written, though nobody was told so, is not written again.
+    trail.sign(before)
+    assert len(events("query")) == 3
 
 
 def test_an_event_that_cannot_be_written_takes_no_other_with_it() -> None:

@@ -656,6 +656,43 @@ def test_runscp_serves_tls_and_says_so(runscp: Start, pki: Pki, workers: str) ->
     assert re.search(r"certificate of DICOM_TLS_CERT ends on .*, days left: 1 \(CN=server\)", said)
 
 
+def test_runscp_is_kept_waiting_by_no_silent_peer_and_keeps_none(runscp: Start, pki: Pki) -> None:
+    with socket.socket() as free:
+        free.bind((HERE, 0))
+        port = free.getsockname()[1]
+    process = runscp(
+        "--port",
+        "0",
+        DICOM_TLS_PORT=str(port),
+        DICOM_TLS_CERT=str(pki.server.certificate),
+        DICOM_TLS_KEY=str(pki.server.key),
+        DICOM_TLS_CA=str(pki.ours.certificate),
+        DICOM_HANDSHAKE_SECONDS="5",
+        DICOM_MAX_CONNECTIONS_PER_ADDRESS="200",
+    )
+    plain = int(first_line(process).partition(f"{HERE}:")[2].split()[0].rstrip(","))
+    assert is_answered(call(port, pki.files(pki.ct1)))
+    held = Path(f"/proc/{process.pid}/fd")
+    before = len(list(held.iterdir()))
+    with contextlib.ExitStack() as silent:
+        peers = [
+            silent.enter_context(socket.create_connection((HERE, port), 30)) for _ in range(100)
+        ]
+        for number, peer in enumerate(peers):
+            peer.sendall((b"", tls.HELLO, tls.HELLO + b"\x03\x01\x02\x00\x01")[number % 3])
+        for _ in range(3):
+            assert is_answered(call(port, pki.files(pki.ct1)))
+            assert is_answered(call(plain, None))
+        for peer in peers:
+            with contextlib.suppress(ConnectionResetError):
+                while peer.recv(1000):
+                    pass
+    until(lambda: len(list(held.iterdir())) <= before + 9, "descriptors are left behind")
+    process.terminate()
+    _, said = process.communicate(timeout=20)
+    assert "Traceback" not in said
+
+
 def test_runscp_does_not_start_with_a_key_that_does_not_fit(runscp: Start, pki: Pki) -> None:
     process = runscp(
         "--port",

@@ -38,6 +38,8 @@ ROOT = Path(__file__).resolve().parent.parent
 __all__ = ["runscp"]  # a fixture
 # Nobody reads the log before the end: a line for each query would fill its pipe.
 QUIET = {"LOG_LEVEL": "WARNING"}
+# How often the workers are renewed under load.
+RENEWALS = 10
 
 
 def workers_of(process: subprocess.Popen[str]) -> set[int]:
@@ -68,9 +70,10 @@ def question(port: int) -> Load:
 
 
 class Asking:
-    """Modalities that ask without a pause, each query on an association of its own."""
+    """Modalities that ask again after a pause, each query on an association of its own."""
 
-    def __init__(self, port: int, *, modalities: int = 4) -> None:
+    def __init__(self, port: int, *, modalities: int = 4, pause: float = 0.0) -> None:
+        self._pause = pause
         self.failures: list[str] = []
         self.answered = 0
         self._load = question(port)
@@ -79,7 +82,7 @@ class Asking:
         self._modalities = [self._pool.submit(self._ask) for _ in range(modalities)]
 
     def _ask(self) -> None:
-        while not self._is_over.is_set():
+        while not self._is_over.wait(self._pause):
             try:
                 load.check(self._load)
                 self.answered += 1
@@ -131,12 +134,14 @@ def test_a_worker_that_is_killed_is_replaced_and_the_others_serve_on(runscp: Sta
     assert f"worker 1 (process {killed}) was ended by SIGKILL: it is replaced now" in said
 
 
+@pytest.mark.timeout(60 + 30 * RENEWALS)
 def test_renewing_the_workers_fails_no_association(runscp: Start) -> None:
     step(ScheduledProcedureStepID="S1")
     process = runscp("--port", "0", "--workers", "2", **QUIET)
     port, workers = started(process, 2)
-    with Asking(port) as asking:
-        for _ in range(3):
+    # With time between them in which the new ones start: they are what takes long.
+    with Asking(port, pause=0.03) as asking:
+        for _ in range(RENEWALS):
             answered = asking.answered
             process.send_signal(signal.SIGHUP)
             counts: list[int] = []
@@ -151,7 +156,7 @@ def test_renewing_the_workers_fails_no_association(runscp: Start) -> None:
             workers = workers_of(process)
             assert asking.answered > answered
     assert asking.failures == []
-    assert asking.answered > 30
+    assert asking.answered > 10 * RENEWALS
     stopped(process)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -21,6 +22,7 @@ import psycopg
 
 from benchmarks.web.browser import Answer, Browser
 from tests import postgres, tools
+from tests.faults.disks import Disk
 from tests.waiting import until
 from worklist import children
 
@@ -39,6 +41,12 @@ for name, role in (({CLERK!r}, "Clerk"), ("admin", "Administrator")):
     user = User(username=name, is_staff=role != "Clerk", is_superuser=role != "Clerk")
     user.set_password({PASSWORD!r})
     trail.save(user, by=actor, lists={{"groups": [Group.objects.get(name=role)]}})
+"""
+_STEPS = """
+import django; django.setup()
+from tests.cast import step
+for number in range({count}):
+    step(ScheduledProcedureStepID=f"S{{number}}")
 """
 
 
@@ -59,13 +67,14 @@ class Postgres:
 
     is_postgres = True
 
-    def __init__(self) -> None:
+    def __init__(self, *, on_small_disk: bool = False) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="worklist-faults-"))
+        self.disk = Disk(self.folder / "data") if on_small_disk else None
         try:
             self.binaries = next(iter(postgres.find()))
             self.process = postgres.start_in(self.folder, self.binaries)
         except (StopIteration, OSError, postgres.CannotStartError) as error:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            _remove(self.folder, self.disk)
             tools.require_server(error)
         with self.connect("postgres") as connection:
             connection.execute("CREATE DATABASE site TEMPLATE template0")
@@ -120,6 +129,7 @@ class Postgres:
     def close(self) -> None:
         self.thaw()
         postgres.stop(self.process, self.folder, started_by=os.getpid())
+        _remove(self.folder, self.disk)
 
 
 class Sqlite:
@@ -127,9 +137,12 @@ class Sqlite:
 
     is_postgres = False
 
-    def __init__(self) -> None:
+    def __init__(self, *, on_small_disk: bool = False) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="worklist-faults-"))
-        self.path = self.folder / "site.sqlite3"
+        data = self.folder / "data"
+        data.mkdir()
+        self.disk = Disk(data) if on_small_disk else None
+        self.path = data / "site.sqlite3"
         self.url = f"sqlite:///{self.path}"
 
     @contextmanager
@@ -141,7 +154,13 @@ class Sqlite:
             connection.close()
 
     def close(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+        _remove(self.folder, self.disk)
+
+
+def _remove(folder: Path, disk: Disk | None) -> None:
+    if disk:
+        disk.close()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 class Fresh(Browser):
@@ -171,6 +190,8 @@ class Site:
             **environment,
         }
         self.master: subprocess.Popen[bytes] | None = None
+        self.scp: subprocess.Popen[bytes] | None = None
+        self.scp_log = database.folder / "runscp.log"
         self._browsers: list[Browser] = []
 
     def manage(self, *words: str) -> subprocess.CompletedProcess[str]:
@@ -201,6 +222,33 @@ class Site:
                 preexec_fn=children.die_with_parent,
             )
 
+    def start_scp(self, *options: str) -> int:
+        """Start runscp, and answer the port that it has taken."""
+        command = [sys.executable, "manage.py", "runscp", "--bind", HERE, "--port", "0", *options]
+        with self.scp_log.open("wb") as log:
+            self.scp = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env={**self.environment, "PYTHONUNBUFFERED": "1"},
+                stdout=log,
+                stderr=log,
+                preexec_fn=children.die_with_parent,
+            )
+        said = until(
+            lambda: re.search(rf" on {HERE}:(\d+),", self.scp_log.read_text("utf-8")),
+            what="runscp's port",
+        )
+        return int(said[1])
+
+    def book(self, count: int) -> None:
+        """Have so many steps booked by no clerk."""
+        subprocess.run(
+            [sys.executable, "-c", _STEPS.format(count=count)],
+            cwd=ROOT,
+            env=self.environment,
+            check=True,
+        )
+
     def workers(self) -> list[int]:
         return children_of(self.master.pid) if self.master else []
 
@@ -225,19 +273,25 @@ class Site:
     def close(self) -> None:
         for browser in self._browsers:
             browser.connection.close()
-        if self.master:
-            children.stop([self.master], within=10)
+        children.stop([each for each in (self.scp, self.master) if each], within=12)
+
+
+@contextmanager
+def filled_site(database: Postgres | Sqlite, **environment: str) -> Iterator[Site]:
+    """A site of which nothing runs yet, until the end of the block."""
+    site = Site(database, **environment)
+    try:
+        site.fill()
+        yield site
+    finally:
+        site.close()
+        database.close()
 
 
 @contextmanager
 def open_site(database: Postgres | Sqlite, **environment: str) -> Iterator[Site]:
     """A site whose web answers, until the end of the block."""
-    site = Site(database, **environment)
-    try:
-        site.fill()
+    with filled_site(database, **environment) as site:
         site.start()
         until(site.is_ready, what="the web's readiness")
         yield site
-    finally:
-        site.close()
-        database.close()

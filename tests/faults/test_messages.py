@@ -53,46 +53,46 @@ def altered(encoded: bytes, element: int, value: int) -> bytes:
 FIND = command_of(find())
 
 
-@pytest.mark.parametrize(
-    "spoken",
-    [
-        pytest.param(data(), id="no PDV"),
-        pytest.param(data(pdv(WORKLIST, LAST_COMMAND, b"", length=0)), id="PDV of length 0"),
-        pytest.param(data(pdv(WORKLIST, LAST_COMMAND, FIND, length=5000)), id="PDV beyond its PDU"),
-        pytest.param(data(b"\0\0"), id="half a PDV"),
-        pytest.param(data(pdv(WORKLIST, LAST_COMMAND, b"")), id="empty command"),
-        pytest.param(data(pdv(WORKLIST, LAST_COMMAND, b"\xff" * 50)), id="no command"),
-        pytest.param(data(pdv(WORKLIST, LAST_COMMAND, FIND[:-7])), id="half a command"),
-        pytest.param(
-            data(pdv(WORKLIST, LAST_COMMAND, altered(FIND, 0x0100, 0x7777))), id="unknown command"
-        ),
-        pytest.param(
-            data(pdv(WORKLIST, LAST_COMMAND, altered(FIND, 0x0100, 0x8020)))
-            + data(pdv(WORKLIST, LAST_DATA, ANYBODY)),
-            id="a response",
-        ),
-        pytest.param(data(pdv(WORKLIST, LAST_DATA, ANYBODY)), id="data set without command"),
-        pytest.param(
-            data(pdv(WORKLIST, LAST_COMMAND, FIND)) + data(pdv(WORKLIST, LAST_COMMAND, FIND)),
-            id="command in place of its data set",
-        ),
-        pytest.param(
-            data(pdv(WORKLIST, LAST_COMMAND, FIND)) + data(pdv(ECHO, LAST_DATA, ANYBODY)),
-            id="data set of another context",
-        ),
-        pytest.param(data(pdv(2, LAST_COMMAND, FIND)), id="even context"),
-        pytest.param(data(pdv(99, LAST_COMMAND, FIND)), id="context never proposed"),
-        pytest.param(data(pdv(5, LAST_COMMAND, FIND)), id="context not accepted"),
-        pytest.param(
-            data(pdv(ECHO, LAST_COMMAND, FIND)) + data(pdv(ECHO, LAST_DATA, ANYBODY)),
-            id="C-FIND in the context of C-ECHO",
-        ),
-        pytest.param(request(), id="a second request"),
-        pytest.param(pdu(6, bytes(4)), id="a release that is confirmed"),
-        pytest.param(pdu(2, bytes(70)), id="an A-ASSOCIATE-AC"),
-        pytest.param(pdu(0xFF, b"hello"), id="no such PDU"),
-    ],
+NO_MESSAGES = (
+    pytest.param(data(), id="no PDV"),
+    pytest.param(data(pdv(WORKLIST, LAST_COMMAND, b"", length=0)), id="PDV of length 0"),
+    pytest.param(data(pdv(WORKLIST, LAST_COMMAND, FIND, length=5000)), id="PDV beyond its PDU"),
+    pytest.param(data(b"\0\0"), id="half a PDV"),
+    pytest.param(data(pdv(WORKLIST, LAST_COMMAND, b"")), id="empty command"),
+    pytest.param(data(pdv(WORKLIST, LAST_COMMAND, b"\xff" * 50)), id="no command"),
+    pytest.param(data(pdv(WORKLIST, LAST_COMMAND, FIND[:-7])), id="half a command"),
+    pytest.param(
+        data(pdv(WORKLIST, LAST_COMMAND, altered(FIND, 0x0100, 0x7777))), id="unknown command"
+    ),
+    pytest.param(
+        data(pdv(WORKLIST, LAST_COMMAND, altered(FIND, 0x0100, 0x8020)))
+        + data(pdv(WORKLIST, LAST_DATA, ANYBODY)),
+        id="a response",
+    ),
+    pytest.param(data(pdv(WORKLIST, LAST_DATA, ANYBODY)), id="data set without command"),
+    pytest.param(
+        data(pdv(WORKLIST, LAST_COMMAND, FIND)) + data(pdv(WORKLIST, LAST_COMMAND, FIND)),
+        id="command in place of its data set",
+    ),
+    pytest.param(
+        data(pdv(WORKLIST, LAST_COMMAND, FIND)) + data(pdv(ECHO, LAST_DATA, ANYBODY)),
+        id="data set of another context",
+    ),
+    pytest.param(data(pdv(2, LAST_COMMAND, FIND)), id="even context"),
+    pytest.param(data(pdv(99, LAST_COMMAND, FIND)), id="context never proposed"),
+    pytest.param(data(pdv(5, LAST_COMMAND, FIND)), id="context not accepted"),
+    pytest.param(
+        data(pdv(ECHO, LAST_COMMAND, FIND)) + data(pdv(ECHO, LAST_DATA, ANYBODY)),
+        id="C-FIND in the context of C-ECHO",
+    ),
+    pytest.param(request(), id="a second request"),
+    pytest.param(pdu(6, bytes(4)), id="a release that is confirmed"),
+    pytest.param(pdu(2, bytes(70)), id="an A-ASSOCIATE-AC"),
+    pytest.param(pdu(0xFF, b"hello"), id="no such PDU"),
 )
+
+
+@pytest.mark.parametrize("spoken", NO_MESSAGES)
 def test_what_is_no_message_is_aborted(serve: Serve, spoken: bytes) -> None:
     scp = serve()
     contexts = ((WORKLIST, "1.2.840.10008.5.1.4.31"), (ECHO, "1.2.840.10008.1.1"))

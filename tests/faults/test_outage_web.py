@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
 from itertools import count
-from typing import Any
 
 import pytest
 
 from benchmarks.web.browser import Answer, Browser
+from tests.faults.outages import (
+    Fault,
+    frozen,
+    killed,
+    locked,
+    not_migrated,
+    out_of_connections,
+    stopped,
+    written_by_another,
+)
 from tests.faults.site import Postgres, Site, Sqlite, open_site
 from tests.pages import fields
 from tests.waiting import until
@@ -21,7 +29,6 @@ ANSWERED_WITHIN, BACK_WITHIN = 5.0, 2.0
 _turns = count(1)
 
 Form = list[tuple[str, str]]
-Fault = Callable[[Any], Any]
 
 
 @pytest.fixture(scope="module")
@@ -34,66 +41,6 @@ def postgres_site() -> Iterator[Site]:
 def sqlite_site() -> Iterator[Site]:
     with open_site(Sqlite()) as site:
         yield site
-
-
-@contextmanager
-def stopped(database: Postgres) -> Iterator[None]:
-    database.stop()
-    yield
-    database.start()
-
-
-@contextmanager
-def killed(database: Postgres) -> Iterator[None]:
-    database.kill()
-    yield
-    database.start()
-
-
-@contextmanager
-def frozen(database: Postgres) -> Iterator[None]:
-    database.freeze()
-    try:
-        yield
-    finally:
-        database.thaw()
-
-
-@contextmanager
-def out_of_connections(database: Postgres) -> Iterator[None]:
-    database.stop()
-    database.start("max_connections=5", "superuser_reserved_connections=0")
-    with ExitStack() as stack:
-        for _ in range(5):
-            stack.enter_context(database.connect())
-        yield
-    database.stop()
-    database.start()
-
-
-@contextmanager
-def locked(database: Postgres) -> Iterator[None]:
-    """As a migration of a table that every page reads, and of one that only saving reads."""
-    with database.connect() as connection, connection.transaction():
-        connection.execute("LOCK TABLE worklist_user, worklist_patient")
-        yield
-
-
-@contextmanager
-def not_migrated(database: Postgres) -> Iterator[None]:
-    """A column of every page is of a later version."""
-    with database.connect() as connection:
-        connection.execute("ALTER TABLE worklist_user RENAME theme TO earlier")
-        yield
-        connection.execute("ALTER TABLE worklist_user RENAME earlier TO theme")
-
-
-@contextmanager
-def written_by_another(database: Sqlite) -> Iterator[None]:
-    with database.connect() as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        yield
-        connection.execute("ROLLBACK")
 
 
 def get(browser: Browser, path: str = "/today/") -> tuple[Answer, float]:

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import random
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from pathlib import Path
-from statistics import median
-from time import monotonic
 
 import pytest
 
 from tests.cast import step
+from tests.faults.running import Running
 from tests.processes import STOPS_WITHIN, Start, first_line, runscp
 from tests.raw import (
     ABORT,
     ABORTED,
     CANCELLED,
+    HERE,
+    PENDING,
     RELEASE,
     SUCCESS,
-    Peer,
     cancel,
     echo,
     find,
@@ -33,10 +33,6 @@ from tests.waiting import until
 
 __all__ = ["runscp"]
 
-# Threads that wait for the next connection stay for a while.
-SPARE_THREADS = 16
-# The machine does other things at the same time, and a test must not fail of them.
-USUAL = 8.0
 BOUNDS = {
     "DICOM_REQUEST_SECONDS": "2",
     "DICOM_PDU_SECONDS": "1",
@@ -45,65 +41,29 @@ BOUNDS = {
     "DICOM_ACCESS": "any",
     "DICOM_DATABASE_CONNECTIONS": "2",
 }
-# Connections to the database are kept for the next query: files of two, and of the journal's.
-SPARE_FILES = 3 * 3
 
 
-class Running:
-    """A runscp, and what it holds."""
+def started(process: subprocess.Popen[str]) -> Running:
+    port = first_line(process).partition("127.0.0.1:")[2].partition(",")[0]
+    return Running(process.pid, int(port))
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
-        self.port = int(first_line(process).partition("127.0.0.1:")[2].partition(",")[0])
-        self.proc = Path(f"/proc/{process.pid}")
-        self.usual = self.answered_in()
-        self.files, self.threads = self.held()
 
-    def held(self) -> tuple[int, int]:
-        return (
-            len(list((self.proc / "fd").iterdir())),
-            len(list((self.proc / "task").iterdir())),
-        )
-
-    def memory(self) -> int:
-        """Resident kB."""
-        return int((self.proc / "statm").read_text().split()[1]) * 4
-
-    def call(self, *, receives: int | None = None) -> Peer:
-        return Peer(self.port, receives=receives)
-
-    def answered_in(self) -> float:
-        """Seconds for an association with a query: the median of some."""
-        took = []
-        for _ in range(9):
-            started = monotonic()
-            with self.call() as peer:
-                peer.associate()
-                peer.send(find())
-                assert peer.statuses()[-1] == SUCCESS
-                peer.release()
-            took.append(monotonic() - started)
-        return median(took)
-
-    def serves_as_usual(self) -> None:
-        assert self.answered_in() < max(self.usual * USUAL, 0.1)
-
-    def is_as_before(self) -> bool:
-        files, threads = self.held()
-        return files <= self.files + SPARE_FILES and threads <= self.threads + SPARE_THREADS
+def stopped(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=STOPS_WITHIN)
+    assert process.returncode == 0
+    assert "Traceback" not in err
 
 
 @pytest.fixture
 def running(runscp: Start) -> Iterator[Running]:
     step()
-    running = Running(runscp("--port", "0", **BOUNDS))
+    process = runscp("--port", "0", **BOUNDS)
+    running = started(process)
     yield running
     until(running.is_as_before, "something is left behind")
     running.serves_as_usual()
-    running.process.send_signal(signal.SIGTERM)
-    _, err = running.process.communicate(timeout=STOPS_WITHIN)
-    assert running.process.returncode == 0
-    assert "Traceback" not in err
+    stopped(process)
 
 
 def test_port_scans(running: Running) -> None:
@@ -197,13 +157,50 @@ def test_cancels_releases_and_aborts_in_the_middle(running: Running) -> None:
 
 def test_a_stop_with_all_of_them_there(runscp: Start) -> None:
     step()
-    running = Running(runscp("--port", "0", **BOUNDS))
+    process = runscp("--port", "0", **BOUNDS)
+    running = started(process)
     with ExitStack() as stack:
         for begun in (0, 1, 30):
             stack.enter_context(running.call()).send(request()[:begun])
         stack.enter_context(running.call()).associate()
         stack.enter_context(running.call()).associate().send(echo()[:3])
-        running.process.send_signal(signal.SIGTERM)
-        _, err = running.process.communicate(timeout=STOPS_WITHIN)
-    assert running.process.returncode == 0
-    assert "Traceback" not in err
+        stopped(process)
+
+
+def test_a_stop_lets_an_answer_end_that_is_on_its_way(runscp: Start) -> None:
+    step()
+    steps(600, PatientComments="x" * 10000)
+    process = runscp("--port", "0", **{**BOUNDS, "DICOM_SEND_SECONDS": "15"})
+    running = started(process)
+    with running.call(receives=4096) as peer:
+        peer.associate()
+        peer.send(find(1, bytes.fromhex("1000004000000000")))
+        peer.socket.recv(1, socket.MSG_PEEK)
+        process.send_signal(signal.SIGTERM)
+        # It has heard: nobody is let in any more.
+        until(lambda: not is_let_in(running.port))
+        assert peer.statuses() == [PENDING] * 601 + [SUCCESS]
+        peer.release()
+    _, err = process.communicate(timeout=STOPS_WITHIN)
+    assert (process.returncode, "Traceback" in err) == (0, False)
+
+
+def is_let_in(port: int) -> bool:
+    try:
+        socket.create_connection((HERE, port)).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_its_port_is_free_at_once_when_it_was_killed(runscp: Start) -> None:
+    step()
+    first = runscp("--port", "0", **BOUNDS)
+    running = started(first)
+    with ExitStack() as stack:
+        for _ in range(20):
+            stack.enter_context(running.call()).associate()
+        first.kill()
+        second = started(runscp("--port", str(running.port), **BOUNDS))
+        assert second.port == running.port
+        second.serves_as_usual()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from django.db import Error, connection
@@ -139,4 +139,5 @@ def program_activity(action: str, program: str, **details: Any) -> None:
     finally:
         # A server's first thread keeps no connection between its start and its stop.
         if not connection.in_atomic_block:
-            connection.close()
+            with suppress(Error):
+                connection.close()

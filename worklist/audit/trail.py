@@ -122,8 +122,19 @@ def noted(
 
 
 def sign(events: Sequence[AuditEvent]) -> None:
-    """Write events that were noted before, in their order: all of them or none."""
-    inserts.insert(events)
+    """Write events that were noted before, in their order: all of them or none.
+
+    Those of a time that failed may be given again: each is there once, whether it was its end or
+    only the word of it that was lost.
+    """
+    # They were marked then.
+    tried = {event.mark: event.at for event in events if event.mark}
+    there: set[str] = set()
+    if tried:
+        span = (min(tried.values()), max(tried.values()))
+        found = AuditEvent.objects.filter(at__range=span, mark__in=tried)
+        there = set(found.values_list("mark", flat=True))
+    inserts.insert([event for event in events if not event.mark or event.mark not in there])
 
 
 def delete(

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from argparse import ArgumentParser
+from contextlib import suppress
 from typing import Any
 
 from django.conf import settings
@@ -75,7 +76,8 @@ class Command(BaseCommand):
                 if (words := _words(error)) != failed:
                     self.stderr.write(f"Nothing was sent, and it is tried again: {words}")
                 failed, pause = words, min(pause * 2, _AT_MOST)
-                connection.close()
+                with suppress(Error):
+                    connection.close()
             else:
                 if failed:
                     self.stderr.write("Sending goes on.")
