@@ -243,6 +243,13 @@ class ScheduledProcedureStep(Versioned):
                 name="worklist_step_modality",
             ),
             models.Index(fields=("step_id",), name="worklist_step_step_id"),
+            # C-FIND by name, of what has a status.
+            models.Index(
+                fields=("patient_name_folded", "status"),
+                name="worklist_step_name",
+                # Beginnings, whatever the database's collation.
+                opclasses=["varchar_pattern_ops", "varchar_ops"],
+            ),
         )
 
     def __str__(self) -> str:
