@@ -1,6 +1,6 @@
 from django.db import migrations, models
 
-# The triggers that write it come once all migrations are done (worklist/naming.py).
+# The triggers that write it come once all migrations are done (worklist/copies.py).
 FILL = """
 UPDATE worklist_scheduledprocedurestep AS step SET patient_name_folded = (
     SELECT patient.name_folded FROM worklist_requestedprocedure AS procedure

@@ -194,7 +194,7 @@ class ScheduledProcedureStep(Versioned):
     # Fingerprints of the risks that a person has accepted: a move does not ask about them again.
     accepted_risks = models.CharField(max_length=200, blank=True, default="", editable=False)
     revision = models.IntegerField(default=0, db_default=0, editable=False)
-    # By this scanners find it by name. The database itself writes it (`naming`): what is given here
+    # By this scanners find it by name. The database itself writes it (`copies`): what is given here
     # for it is never stored.
     patient_name_folded = models.CharField(
         max_length=4096, default="", db_default="", blank=True, editable=False

@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
 from tests import cast, waiting
-from worklist import naming, scheduling
+from worklist import copies, scheduling
 from worklist.audit import trail
 from worklist.models import ImagingServiceRequest, ScheduledProcedureStep
 
@@ -24,7 +24,7 @@ def step() -> ScheduledProcedureStep:
 
 
 def names() -> list[str]:
-    assert naming.differing("default") == 0
+    assert copies.differing("default") == 0
     steps = ScheduledProcedureStep.objects.order_by("pk")
     return list(steps.values_list("patient_name_folded", flat=True))
 
@@ -168,19 +168,19 @@ def test_a_trigger_that_is_lost_is_put_up_by_the_next_migration_and_what_it_miss
     without_trigger()
     rename_past_the_trail(step)
     assert found() == "müller^anna"
-    naming.after_migrating("default")
+    copies.after_migrating("default")
     assert names() == ["rossi^paolo"]
     execute("UPDATE worklist_patient SET name_folded = 'berg^eva'")
     assert names() == ["berg^eva"]
 
 
 def test_a_command_tells_and_mends(step: ScheduledProcedureStep, capsys: Any) -> None:
-    call_command("step_names", "--check")
+    call_command("copies", "--check")
     without_trigger()
     rename_past_the_trail(step)
-    with pytest.raises(CommandError, match="1 exams would be found by another name"):
-        call_command("step_names", "--check")
-    call_command("step_names")
-    call_command("step_names", "--check")
+    with pytest.raises(CommandError, match="1 rows differ"):
+        call_command("copies", "--check")
+    call_command("copies")
+    call_command("copies", "--check")
     assert names() == ["rossi^paolo"]
-    assert "1 exams are found by another name than before." in capsys.readouterr().out
+    assert "1 rows were written anew." in capsys.readouterr().out
