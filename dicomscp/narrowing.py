@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
-from django.db import models
+from django.db import connection, models
 from django.db.models import Exists, F, Func, OuterRef, Q, Subquery
 
 from dicomscp import lookups, matching
@@ -30,7 +30,11 @@ from worklist import attributes, values
 from worklist.attributes import Attribute
 from worklist.models import ScheduledProcedureStep
 
+_STEP = attributes.find("ScheduledProcedureStepSequence")
 _STATUS = attributes.find("ScheduledProcedureStepSequence", "ScheduledProcedureStepStatus")
+_DATE = attributes.find("ScheduledProcedureStepSequence", "ScheduledProcedureStepStartDate")
+_TITLE = attributes.find("ScheduledProcedureStepSequence", "ScheduledStationAETitle")
+_NOTHING = Q()
 
 
 def column(attribute: Attribute) -> str:
@@ -74,12 +78,33 @@ _ANCHORS = frozenset(
 def narrow_all(conditions: Sequence[Condition]) -> Q:
     """A Q that every step meets that meets them all; for most conditions nothing else meets it."""
     are_few = any(map(_leaves_few, _leaves(conditions)))
+    copied = _copied(conditions)
     where = Q()
     for condition in conditions:
         if isinstance(condition, NameLike):
             where &= _narrow_name(condition, column(condition.attribute), is_of_few=are_few)
         else:
-            where &= narrow(condition)
+            where &= narrow(condition, copied)
+    return where
+
+
+def _copied(conditions: Sequence[Condition]) -> Q:
+    """What holds of the step's day and status, of their copies with each of its stations."""
+    where = Q()
+    if connection.vendor != "postgresql":
+        return where
+    for condition in conditions:
+        if isinstance(condition, AnyItem) and condition.attribute is _STEP:
+            where &= _copied(condition.conditions)
+        elif isinstance(condition, OneOf | Between):
+            if condition.attribute in (_DATE, _STATUS):
+                where &= _narrow_column(condition, condition.attribute.column)
+        elif isinstance(condition, Interval) and condition.date is _DATE:
+            low, high = condition.low, condition.high
+            where &= _narrow_column(
+                Between(_DATE, low.date() if low else None, high.date() if high else None),
+                _DATE.column,
+            )
     return where
 
 
@@ -97,24 +122,25 @@ def _leaves_few(condition: Condition) -> bool:
     return isinstance(condition, OneOf)
 
 
-def narrow(condition: Condition) -> Q:
-    """A Q that every match meets; for most conditions nothing else meets it."""
+def narrow(condition: Condition, copied: Q) -> Q:
+    """The same of one of them; `copied` holds of each of the step's stations as well."""
     if isinstance(condition, AnyItem):
         if _is_list(condition.attribute):
             return _narrow_list(condition.attribute.column, condition.conditions)
         where = Q()
         for inner in condition.conditions:
-            where &= narrow(inner)
+            where &= narrow(inner, copied)
         return where
     if isinstance(condition, Interval):
         return _narrow_interval(condition)
     if isinstance(condition, Either):
-        return _any(narrow(each) for each in condition.conditions)
+        return _any(narrow(each, copied) for each in condition.conditions)
     path = column(condition.attribute)
     if isinstance(condition, Unknown):
         return _narrow_unknown(path)
     if condition.attribute.parent is not None and _is_related_list(path):
-        return _narrow_list(path.split("__")[0], (condition,))
+        is_station = condition.attribute is _TITLE
+        return _narrow_list(path.split("__")[0], (condition,), copied if is_station else Q())
     return _narrow_column(condition, path)
 
 
@@ -138,7 +164,7 @@ class _Among(Func):
         )
 
 
-def _narrow_list(relation: str, conditions: Sequence[Condition]) -> Q:
+def _narrow_list(relation: str, conditions: Sequence[Condition], copied: Q = _NOTHING) -> Q:
     """One related row meets all the conditions together (C.2.2.2.6)."""
     through, step, target = linked(relation)
     where = Q()
@@ -147,8 +173,21 @@ def _narrow_list(relation: str, conditions: Sequence[Condition]) -> Q:
         where &= _narrow_column(condition, condition.attribute.column.split("__")[-1])
     model: Any = through._meta.get_field(target).related_model
     meeting = model._default_manager.filter(where)
-    is_one = _Among(F(target), Subquery(meeting.order_by().values("pk")))
-    return Q(Exists(through._default_manager.filter(is_one, **{step: OuterRef("pk")})))
+    keys = Subquery(meeting.order_by().values("pk"))
+    # Of one AE title there is one station: said so, PostgreSQL expects its steps, not all.
+    is_one = Q(**{target: keys}) if _names_one_station(conditions) else _Among(F(target), keys)
+    rows = through._default_manager.filter(is_one, **{step: OuterRef("pk")})
+    return Q(Exists(rows.filter(copied)))
+
+
+def _names_one_station(conditions: Sequence[Condition]) -> bool:
+    (first, *others) = conditions
+    return (
+        not others
+        and isinstance(first, OneOf)
+        and first.attribute is _TITLE
+        and len(first.wanted) == 1
+    )
 
 
 def _narrow_unknown(path: str) -> Q:

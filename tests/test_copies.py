@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -13,14 +14,14 @@ from django.db import connection, transaction
 from tests import cast, waiting
 from worklist import copies, scheduling
 from worklist.audit import trail
-from worklist.models import ImagingServiceRequest, ScheduledProcedureStep
+from worklist.models import ImagingServiceRequest, ScheduledProcedureStep, StepStation
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
 def step() -> ScheduledProcedureStep:
-    return cast.book(cast.patient())
+    return cast.book(cast.patient(), stations=[cast.station()])
 
 
 def names() -> list[str]:
@@ -148,6 +149,54 @@ def somebody_waits() -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1 FROM pg_locks WHERE NOT granted")
         return cursor.fetchone() is not None
+
+
+# --- a station's day ------------------------------------------------------------------------------
+
+on_postgres = pytest.mark.skipif("connection.vendor != 'postgresql'")
+
+
+def days() -> list[tuple[dt.date | None, str]]:
+    assert copies.differing("default") == 0
+    return list(StepStation.objects.order_by("pk").values_list("start_date", "status"))
+
+
+@on_postgres
+def test_with_a_station_stand_the_day_and_the_status_of_its_step(
+    step: ScheduledProcedureStep,
+) -> None:
+    step.start_date, step.end_date = dt.date(2024, 7, 8), None
+    trail.save(step, by=cast.actor)
+    assert days() == [(dt.date(2024, 7, 8), "SCHEDULED")]
+    step.status = "STARTED"
+    others = [cast.station("MR1"), cast.station("CT1")]
+    trail.save(step, by=cast.actor, lists={"stations": others})
+    assert days() == [(dt.date(2024, 7, 8), "STARTED")] * 2
+    execute("UPDATE worklist_scheduledprocedurestep SET start_date = '2024-07-09', end_date = NULL")
+    assert days() == [(dt.date(2024, 7, 9), "STARTED")] * 2
+    execute("UPDATE worklist_stepstation SET start_date = '2000-01-01', status = 'NONE'")
+    assert days() == [(dt.date(2024, 7, 9), "STARTED")] * 2
+
+
+@on_postgres
+def test_a_station_that_is_moved_to_another_step_takes_its_day(
+    step: ScheduledProcedureStep,
+) -> None:
+    other = cast.step(PatientID="P2", ScheduledProcedureStepStartDate=dt.date(2024, 7, 8))
+    StepStation.objects.filter(step=other).delete()
+    execute("UPDATE worklist_stepstation SET step_id = %s", other.pk)
+    assert days() == [(dt.date(2024, 7, 8), "SCHEDULED")]
+
+
+@on_postgres
+def test_a_day_that_was_missed_is_mended(step: ScheduledProcedureStep) -> None:
+    execute(
+        "DROP TRIGGER worklist_scheduledprocedurestep_redates ON worklist_scheduledprocedurestep"
+    )
+    execute("UPDATE worklist_scheduledprocedurestep SET status = 'ARRIVED'")
+    assert copies.differing("default") == 1
+    copies.after_migrating("default")
+    assert days() == [(cast.DAY, "ARRIVED")]
 
 
 # --- without triggers -----------------------------------------------------------------------------

@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), tools.needs("postgres")]
 
 LARGE = ("scheduledprocedurestep", "requestedprocedure", "imagingservicerequest", "patient")
 STEP = "worklist_step_(start|status|open)"
+STATION = "worklist_stepstation_day"
 NAME = "worklist_step_name(?!_)"
 TRIGRAMS = "worklist_step_name_trigrams"
 
@@ -78,12 +79,12 @@ def test_every_kind_of_query_has_its_index(worklist: ScheduledProcedureStep) -> 
     station = {"ScheduledStationAETitle": worklist.stations.get().ae_title}
     modality = {"Modality": worklist.modality}
     asked: list[tuple[Query, str]] = [
-        (query({**station, **date}), STEP),
-        (query({**station, **range_}), STEP),
-        (query({**station, **date}), "worklist_stepstation_"),
+        (query({**station, **date}), STATION),
+        (query({**station, **range_}), STATION),
+        (query({**station, **modality, **date}), STATION),
         (query({**modality, **date}), "worklist_step_(modality|status|open)"),
         (query({**modality, **range_}), "worklist_step_(modality|status|open)"),
-        (query(station), "worklist_step_(open|status)"),
+        (query(station), "worklist_stepstation_(day|station)"),
         (query(), "worklist_step_(open|status)"),
         (query({"ScheduledProcedureStepStatus": "ARRIVED"}), "worklist_step_status"),
         (query({"ScheduledProcedureStepID": worklist.step_id}), "worklist_step_step_id"),

@@ -1,8 +1,9 @@
-"""Each step's column with its patient's name, by which scanners find it: one index instead of a
-way through the orders of many years.
+"""What the database keeps twice, so that scanners find exams by one index each: with a step its
+patient's name, instead of a way through the orders of many years; on PostgreSQL with a step's
+station its day and its status as well.
 
-The database writes it, whoever writes the name, the step or what stands between them. Where its
-triggers are missing they are put up after a migration, and what was written without them is mended.
+The database writes it, whoever writes what is copied. Where its triggers are missing they are put
+up after a migration, and what was written without them is mended.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ _PROCEDURE = "worklist_requestedprocedure"
 _REQUEST = "worklist_imagingservicerequest"
 _PATIENT = "worklist_patient"
 _COLUMN = "patient_name_folded"
+_STATION = "worklist_stepstation"
 
 _ABOVE = (
     f"FROM {_PROCEDURE} p JOIN {_REQUEST} r ON r.id = p.request_id"
@@ -72,6 +74,19 @@ BEGIN
     NEW.{_COLUMN} := coalesce(NEW.{_COLUMN}, '');
     RETURN NEW;
 END"""
+# A step that is being moved is waited for, and waits.
+_DATED = f"""
+BEGIN
+    SELECT start_date, status INTO NEW.start_date, NEW.status FROM {_STEP}
+        WHERE id = NEW.step_id FOR SHARE;
+    NEW.status := coalesce(NEW.status, '');
+    RETURN NEW;
+END"""
+_REDATES = f"""
+BEGIN
+    UPDATE {_STATION} SET start_date = NEW.start_date, status = NEW.status WHERE step_id = NEW.id;
+    RETURN NULL;
+END"""
 # NULL is never stored: it is another value than the one there, and so has that found anew. What is
 # locked is locked in the order in which the trail does it.
 _RENAMES = {
@@ -85,6 +100,8 @@ _RENAMES = {
 }
 _FUNCTIONS = {
     "worklist_step_named": _NAMED,
+    "worklist_stepstation_dated": _DATED,
+    f"{_STEP}_redates": _REDATES,
     **{
         f"{table}_renames": f"BEGIN {locks} UPDATE {_STEP} SET {_COLUMN} = NULL"
         f" WHERE requested_procedure_id IN ({_BELOW[table]}); RETURN NULL; END"
@@ -110,6 +127,20 @@ _POSTGRES = {
         )
         for table, column in _CHANGES.items()
     },
+    "worklist_stepstation_dated": (
+        f"BEFORE INSERT ON {_STATION} FOR EACH ROW EXECUTE FUNCTION worklist_stepstation_dated()"
+    ),
+    "worklist_stepstation_redated": (
+        f"BEFORE UPDATE OF step_id, start_date, status ON {_STATION} FOR EACH ROW"
+        " WHEN ((OLD.step_id, OLD.start_date, OLD.status)"
+        " IS DISTINCT FROM (NEW.step_id, NEW.start_date, NEW.status))"
+        " EXECUTE FUNCTION worklist_stepstation_dated()"
+    ),
+    f"{_STEP}_redates": (
+        f"AFTER UPDATE OF start_date, status ON {_STEP} FOR EACH ROW"
+        " WHEN ((OLD.start_date, OLD.status) IS DISTINCT FROM (NEW.start_date, NEW.status))"
+        f" EXECUTE FUNCTION {_STEP}_redates()"
+    ),
 }
 
 
@@ -118,11 +149,12 @@ def after_migrating(using: str, **_more: Any) -> None:
     connection = connections[using]
     with connection.cursor() as cursor:
         introspection = connection.introspection
-        if _STEP not in introspection.table_names(cursor):
-            return
-        columns = introspection.get_table_description(cursor, _STEP)
-        if _COLUMN not in {column.name for column in columns}:
-            return  # migrated back to before it
+        for table, column in ((_STEP, _COLUMN), (_STATION, "start_date")):
+            if table not in introspection.table_names(cursor):
+                return
+            columns = introspection.get_table_description(cursor, table)
+            if column not in {each.name for each in columns}:
+                return  # migrated back to before it
         cursor.execute(
             "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal"
             if connection.vendor == "postgresql"
@@ -153,15 +185,36 @@ def put_up(using: str) -> None:
             cursor.execute(f"CREATE TRIGGER {name} {told}")
 
 
+_DATES_DIFFER = (
+    f"FROM {_STEP} step WHERE step.id = {_STATION}.step_id AND (step.start_date, step.status)"
+    f" IS DISTINCT FROM ({_STATION}.start_date, {_STATION}.status)"
+)
+
+
 def differing(using: str) -> int:
-    """How many steps would be found by another name than their patient's: none."""
-    with connections[using].cursor() as cursor:
+    """How many rows differ from what they copy: none."""
+    connection = connections[using]
+    with connection.cursor() as cursor:
         cursor.execute(f"SELECT count(*) FROM {_STEP} WHERE {_DIFFERS}")
-        return int(cursor.fetchone()[0])
+        count = int(cursor.fetchone()[0])
+        if connection.vendor == "postgresql":
+            cursor.execute(
+                f"SELECT count(*) FROM {_STATION} WHERE EXISTS (SELECT 1 {_DATES_DIFFER})"
+            )
+            count += int(cursor.fetchone()[0])
+    return count
 
 
 def mend(using: str) -> int:
     """Write these anew, and say how many there were."""
-    with connections[using].cursor() as cursor:
+    connection = connections[using]
+    with connection.cursor() as cursor:
         cursor.execute(f"UPDATE {_STEP} SET {_COLUMN} = {_NAME % _STEP} WHERE {_DIFFERS}")
-        return int(cursor.rowcount)
+        count = int(cursor.rowcount)
+        if connection.vendor == "postgresql":
+            cursor.execute(
+                f"UPDATE {_STATION} SET start_date = step.start_date, status = step.status"
+                f" {_DATES_DIFFER}"
+            )
+            count += int(cursor.rowcount)
+    return count

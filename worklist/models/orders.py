@@ -263,6 +263,10 @@ class StepStation(models.Model):
     step = models.ForeignKey(ScheduledProcedureStep, models.CASCADE)
     station = models.ForeignKey(Station, models.PROTECT)
     position = models.PositiveSmallIntegerField()
+    # The step's, so that one index finds "my station, today". PostgreSQL itself writes them
+    # (`copies`); elsewhere they stay empty.
+    start_date = models.DateField(null=True, editable=False)
+    status = models.CharField(max_length=16, blank=True, default="", editable=False)
 
     class Meta:
         ordering = ("position",)
