@@ -23,7 +23,7 @@ from benchmarks.packets import WrongAnswerError
 from benchmarks.peers import MissingError, Server
 from benchmarks.queries import Questions
 from benchmarks.results import Cell, Figures, Results, Run
-from benchmarks.table import BIG, PEERS, POSTGRES, POSTGRES_2, SQLITE
+from benchmarks.table import BIG, PEERS, POSTGRES, POSTGRES_2, SMALL, SQLITE
 from tests import postgres
 
 ALONE = (
@@ -51,13 +51,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder.chmod(0o755)
         store = Store(folder, _postgres(options.servers))
         results: Results = {}
+        # A big worklist is compared with our own of a thousand: by turns, as the peers are with us.
+        beside = SMALL if SMALL in sizes else sizes[-1]
         for size in sizes:
-            results |= _of_size(_entries(store, size, options.servers), options, folder)
-        if options.database:
-            results |= _of_size(Entries(BIG, postgres=options.database), options, folder)
-        elif options.big:
-            ours = [name for name in options.servers if name not in PEERS]
-            results |= _of_size(_entries(store, BIG, ours), options, folder)
+            together = [_entries(store, size, options.servers)]
+            if size == beside and options.database:
+                together.append(Entries(BIG, postgres=options.database))
+            elif size == beside and options.big:
+                ours = [name for name in options.servers if name not in PEERS]
+                together.append(_entries(store, BIG, ours))
+            results |= _measured(together, options, folder)
     print(table.tables(results))
     for share in table.shares(results):
         print(f"  the load client takes more than a quarter of the server's time: {share}")
@@ -135,31 +138,37 @@ def _startable(
 # --- measuring ------------------------------------------------------------------------------------
 
 
-def _of_size(entries: Entries, options: argparse.Namespace, folder: Path) -> Results:
-    """All servers with these entries, each kind of load by turns."""
-    with data.connected(entries.sqlite or entries.postgres) as connection:
-        questions = queries.choose(connection, today=dt.datetime.now(dt.UTC).date())
+def _measured(together: Sequence[Entries], options: argparse.Namespace, folder: Path) -> Results:
+    """All servers with their entries, each kind of load by turns."""
     results: Results = {}
     with ExitStack() as stack:
-        running = []
-        for name, start in _startable(entries, options.servers, folder):
-            try:
-                running.append(stack.enter_context(start()))
-            except MissingError as error:
-                _say(f"left out: {name}: {error}")
+        running: list[tuple[Entries, Questions, Server]] = []
+        for entries in together:
+            questions = _questions(entries)
+            for name, start in _startable(entries, options.servers, folder):
+                try:
+                    running.append((entries, questions, stack.enter_context(start())))
+                except MissingError as error:
+                    _say(f"left out: {name}: {error}")
+        sizes = " and ".join(f"{entries.steps:,}" for entries in together)
         for number in range(options.rounds):
-            _say(f"{entries.steps:,} entries, round {number + 1} of {options.rounds}")
+            _say(f"{sizes} entries, round {number + 1} of {options.rounds}")
             for cell in AT_A_GLANCE if options.glance else (*ALONE, *CROWDS):
-                for server in running:
+                for entries, questions, server in running:
                     if _takes(server.name, cell, entries.steps):
                         key = (entries.steps, server.name, cell)
                         query = questions.named(cell.query)
                         found = results.setdefault(key, Figures(query.matches))
                         _add(found, server, cell, questions, options.seconds)
-        for server in running:
+        for entries, _, server in running:
             for fault in server.faults()[:3]:
-                _say(f"{server.name} says: {fault}")
+                _say(f"{server.name}, {entries.steps:,} entries, says: {fault}")
     return results
+
+
+def _questions(entries: Entries) -> Questions:
+    with data.connected(entries.sqlite or entries.postgres) as connection:
+        return queries.choose(connection, today=dt.datetime.now(dt.UTC).date())
 
 
 def _takes(server: str, cell: Cell, size: int) -> bool:

@@ -135,7 +135,7 @@ def _running(
     *,
     database: int = 0,
 ) -> Iterator[Server]:
-    log = folder / f"{name.replace(' ', '-')}.log"
+    log = folder / f"{name.replace(' ', '-')}-{port}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,

@@ -28,7 +28,10 @@ _TICK = 0.25
 _POSTGRES_TIMEOUTS = (
     "-c statement_timeout=2800 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=10000 "
     # Of statements that are prepared; those that are not say their parameters in their text.
-    "-c plan_cache_mode=force_generic_plan"
+    "-c plan_cache_mode=force_generic_plan "
+    # Such a plan is made for as many rows as there might be: to compile it, or to start processes
+    # for it, takes a hundred times what it takes to read the few that there are.
+    "-c jit=off -c max_parallel_workers_per_gather=0"
 )
 _SQLITE_TIMEOUT = 2.0
 # Plans that the server keeps for a connection; each may take some hundred kilobytes.

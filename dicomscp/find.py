@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from django.conf import settings
 from django.db import connection, models
-from django.db.models import OuterRef, Q, Subquery
+from django.db.models import OuterRef, Subquery
 
 from dicomscp import narrowing
 from dicomscp import scope as scopes
@@ -229,10 +229,7 @@ def _is_past(conditions: Sequence[Condition], limit: int) -> bool:
 
 def _meeting(conditions: Sequence[Condition]) -> models.QuerySet[ScheduledProcedureStep]:
     """The steps that meet the conditions, as far as SQL decides it; in no order."""
-    where = Q()
-    for condition in conditions:
-        where &= narrowing.narrow(condition)
-    return ScheduledProcedureStep.objects.filter(where).order_by()
+    return ScheduledProcedureStep.objects.filter(narrowing.narrow_all(conditions)).order_by()
 
 
 def layout_of(conditions: Sequence[Condition], returns: Sequence[Return]) -> Layout:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import Any
 
-from django.db import models
+from django.db import connection, models
 from django.db.models import Exists, F, Func, OuterRef, Q, Subquery
 
-from dicomscp import matching
+from dicomscp import lookups, matching
 from dicomscp.matching import (
     AnyItem,
     Between,
@@ -25,24 +26,15 @@ from dicomscp.matching import (
     OneOf,
     Unknown,
 )
-from worklist import values
+from worklist import attributes, values
 from worklist.attributes import Attribute
 from worklist.models import ScheduledProcedureStep
 
-
-class _Like(models.Lookup):
-    """LIKE with a pattern that is ready made; never a regular expression made from a key."""
-
-    lookup_name = "dicom_like"
-    prepare_rhs = True
-
-    def as_sql(self, compiler: Any, connection: Any) -> Any:
-        left, left_params = self.process_lhs(compiler, connection)
-        right, right_params = self.process_rhs(compiler, connection)
-        return f"{left} LIKE {right} ESCAPE '\\'", [*left_params, *right_params]
-
-
-models.CharField.register_lookup(_Like)
+_STEP = attributes.find("ScheduledProcedureStepSequence")
+_STATUS = attributes.find("ScheduledProcedureStepSequence", "ScheduledProcedureStepStatus")
+_DATE = attributes.find("ScheduledProcedureStepSequence", "ScheduledProcedureStepStartDate")
+_TITLE = attributes.find("ScheduledProcedureStepSequence", "ScheduledStationAETitle")
+_NOTHING = Q()
 
 
 def column(attribute: Attribute) -> str:
@@ -70,24 +62,85 @@ def _is_list(sequence: Attribute) -> bool:
     return bool(sequence.column) and _is_related_list(sequence.column)
 
 
-def narrow(condition: Condition) -> Q:
-    """A Q that every match meets; for most conditions nothing else meets it."""
+# By these few steps are found, whatever is asked for.
+_ANCHORS = frozenset(
+    {
+        "AccessionNumber",
+        "PatientID",
+        "RequestedProcedureID",
+        "ScheduledProcedureStepID",
+        "ScheduledProcedureStepStartDate",
+        "StudyInstanceUID",
+    }
+)
+
+
+def narrow_all(conditions: Sequence[Condition]) -> Q:
+    """A Q that every step meets that meets them all; for most conditions nothing else meets it."""
+    are_few = any(map(_leaves_few, _leaves(conditions)))
+    copied = _copied(conditions)
+    where = Q()
+    for condition in conditions:
+        if isinstance(condition, NameLike):
+            where &= _narrow_name(condition, column(condition.attribute), is_of_few=are_few)
+        else:
+            where &= narrow(condition, copied)
+    return where
+
+
+def _copied(conditions: Sequence[Condition]) -> Q:
+    """What holds of the step's day and status, of their copies with each of its stations."""
+    where = Q()
+    if connection.vendor != "postgresql":
+        return where
+    for condition in conditions:
+        if isinstance(condition, AnyItem) and condition.attribute is _STEP:
+            where &= _copied(condition.conditions)
+        elif isinstance(condition, OneOf | Between):
+            if condition.attribute in (_DATE, _STATUS):
+                where &= _narrow_column(condition, condition.attribute.column)
+        elif isinstance(condition, Interval) and condition.date is _DATE:
+            low, high = condition.low, condition.high
+            where &= _narrow_column(
+                Between(_DATE, low.date() if low else None, high.date() if high else None),
+                _DATE.column,
+            )
+    return where
+
+
+# So many days of a worklist are fewer than what holds three letters somewhere in a name.
+_A_FEW_DAYS = timedelta(days=14)
+
+
+def _leaves_few(condition: Condition) -> bool:
+    """Whether it is met by few steps, whatever values are asked for."""
+    if not any(one.keyword in _ANCHORS for one in condition.attributes):
+        return False
+    if isinstance(condition, Between | Interval):
+        low, high = condition.low, condition.high
+        return low is not None and high is not None and high - low < _A_FEW_DAYS  # type: ignore[operator]  # of days
+    return isinstance(condition, OneOf)
+
+
+def narrow(condition: Condition, copied: Q) -> Q:
+    """The same of one of them; `copied` holds of each of the step's stations as well."""
     if isinstance(condition, AnyItem):
         if _is_list(condition.attribute):
             return _narrow_list(condition.attribute.column, condition.conditions)
         where = Q()
         for inner in condition.conditions:
-            where &= narrow(inner)
+            where &= narrow(inner, copied)
         return where
     if isinstance(condition, Interval):
         return _narrow_interval(condition)
     if isinstance(condition, Either):
-        return _any(narrow(each) for each in condition.conditions)
+        return _any(narrow(each, copied) for each in condition.conditions)
     path = column(condition.attribute)
     if isinstance(condition, Unknown):
         return _narrow_unknown(path)
     if condition.attribute.parent is not None and _is_related_list(path):
-        return _narrow_list(path.split("__")[0], (condition,))
+        is_station = condition.attribute is _TITLE
+        return _narrow_list(path.split("__")[0], (condition,), copied if is_station else Q())
     return _narrow_column(condition, path)
 
 
@@ -111,7 +164,7 @@ class _Among(Func):
         )
 
 
-def _narrow_list(relation: str, conditions: Sequence[Condition]) -> Q:
+def _narrow_list(relation: str, conditions: Sequence[Condition], copied: Q = _NOTHING) -> Q:
     """One related row meets all the conditions together (C.2.2.2.6)."""
     through, step, target = linked(relation)
     where = Q()
@@ -120,8 +173,21 @@ def _narrow_list(relation: str, conditions: Sequence[Condition]) -> Q:
         where &= _narrow_column(condition, condition.attribute.column.split("__")[-1])
     model: Any = through._meta.get_field(target).related_model
     meeting = model._default_manager.filter(where)
-    is_one = _Among(F(target), Subquery(meeting.order_by().values("pk")))
-    return Q(Exists(through._default_manager.filter(is_one, **{step: OuterRef("pk")})))
+    keys = Subquery(meeting.order_by().values("pk"))
+    # Of one AE title there is one station: said so, PostgreSQL expects its steps, not all.
+    is_one = Q(**{target: keys}) if _names_one_station(conditions) else _Among(F(target), keys)
+    rows = through._default_manager.filter(is_one, **{step: OuterRef("pk")})
+    return Q(Exists(rows.filter(copied)))
+
+
+def _names_one_station(conditions: Sequence[Condition]) -> bool:
+    (first, *others) = conditions
+    return (
+        not others
+        and isinstance(first, OneOf)
+        and first.attribute is _TITLE
+        and len(first.wanted) == 1
+    )
 
 
 def _narrow_unknown(path: str) -> Q:
@@ -147,6 +213,8 @@ def _narrow_column(condition: Condition, path: str) -> Q:
             return _any(
                 Q(**{f"{path}__contains": values.spell(value)}) for value in condition.wanted
             )
+        if condition.attribute is _STATUS and lookups.KNOWN_STATUSES.issuperset(condition.wanted):
+            return Q(**{f"{path}__dicom_status": condition.wanted})
         return Q(**{f"{path}__in": condition.wanted})
     if isinstance(condition, Like):
         edge = "%" if multi_valued else ""
@@ -156,13 +224,7 @@ def _narrow_column(condition: Condition, path: str) -> Q:
             for pattern in condition.patterns
         )
     if isinstance(condition, NameLike):
-        where = ~Q(**{f"{path}_folded": ""})
-        for group in filter(None, condition.groups):
-            where &= _any(
-                _name_like(f"{path}_folded", _like(spelling), is_multi_valued=multi_valued)
-                for spelling in matching.spellings(group)
-            )
-        return where
+        return _narrow_name(condition, path)
     if isinstance(condition, NumberIs):
         # No cast: databases refuse some numbers and round others.
         return ~Q(**{path: ""})
@@ -172,19 +234,6 @@ def _narrow_column(condition: Condition, path: str) -> Q:
     if condition.high is not None:
         bounds[f"{path}__lte"] = condition.high
     return Q(**bounds)
-
-
-# By these few steps are found, whatever is asked for.
-_ANCHORS = frozenset(
-    {
-        "AccessionNumber",
-        "PatientID",
-        "RequestedProcedureID",
-        "ScheduledProcedureStepID",
-        "ScheduledProcedureStepStartDate",
-        "StudyInstanceUID",
-    }
-)
 
 
 def is_steady(conditions: Sequence[Condition]) -> bool:
@@ -199,16 +248,22 @@ def is_steady(conditions: Sequence[Condition]) -> bool:
         return True
     patterns = [each for each in leaves if isinstance(each, Like | NameLike)]
     if patterns:
-        return all(_is_by_trigrams(each) for each in patterns)
+        return all(map(_is_by_patient_name, patterns))
     return any(isinstance(each, Between | Interval) for each in anchors)
 
 
-def _is_by_trigrams(condition: Condition) -> bool:
-    """Whether it asks for a patient's name by a part of it, long enough for the index of these."""
+def _is_by_patient_name(condition: Condition) -> bool:
+    """Whether it asks for a patient's name by its beginning, or by a part, long enough for the
+    index of trigrams.
+    """
     return (
         isinstance(condition, NameLike)
         and condition.attribute.keyword == "PatientName"
-        and all(re.match(r"\*.*[^*?^= ]{3}", group) for group in condition.groups if group)
+        and all(
+            _literal(group) or re.match(r"\*.*[^*?^= ]{3}", group)
+            for group in condition.groups
+            if group
+        )
     )
 
 
@@ -220,18 +275,43 @@ def _leaves(conditions: Sequence[Condition]) -> Iterator[Condition]:
             yield condition
 
 
-def _name_like(path: str, pattern: str, *, is_multi_valued: bool) -> Q:
+# What stands beside the step as well, kept there by the database.
+_BESIDE = {"requested_procedure__request__patient__name_folded": "patient_name_folded"}
+
+
+def _narrow_name(condition: NameLike, path: str, *, is_of_few: bool = False) -> Q:
+    """`is_of_few`: other conditions leave few steps, which are looked at one by one."""
+    column = _BESIDE.get(f"{path}_folded", f"{path}_folded")
+    like = "dicom_like_of_few" if is_of_few else "dicom_like"
+    is_multi_valued = _holds_several(condition.attribute)
+    where = ~Q(**{column: ""})
+    for group in filter(None, condition.groups):
+        where &= _any(
+            _name_like(column, spelling, like, is_multi_valued=is_multi_valued)
+            for spelling in matching.spellings(group)
+        )
+    return where
+
+
+def _name_like(path: str, spelling: str, like: str, *, is_multi_valued: bool) -> Q:
     """A group at the folded name's start, behind another group, or in another of its values."""
-    pattern += "%"
-    where = Q(**{f"{path}__dicom_like": pattern})
+    pattern = _like(spelling) + "%"
     if pattern.startswith("%"):
         # It is found wherever it stands.
-        return where
-    # Names of several groups have an index of their own, which is small where they are few.
-    where |= Q(**{f"{path}__dicom_like": "%=%"}) & Q(**{f"{path}__dicom_like": f"%={pattern}"})
+        return Q(**{f"{path}__{like}": pattern})
+    literal = _literal(spelling)
+    where = Q(**{f"{path}__dicom_begins": literal}) if literal else Q()
+    if literal != spelling.rstrip("*"):
+        where &= Q(**{f"{path}__dicom_like_of_few" if literal else f"{path}__{like}": pattern})
+    where |= Q(**{f"{path}__dicom_like_in_group": f"%={pattern}"})
     if is_multi_valued:
-        where |= Q(**{f"{path}__dicom_like": f"%\\\\{pattern}"})
+        where |= Q(**{f"{path}__{like}": f"%\\\\{pattern}"})
     return where
+
+
+def _literal(spelling: str) -> str:
+    """What a pattern begins with, up to what stands for other characters."""
+    return re.split("[*?]", spelling, maxsplit=1)[0]
 
 
 def _narrow_interval(condition: Interval) -> Q:

@@ -9,10 +9,11 @@ class WorklistConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from worklist import checks, deadline, roles, shared, sign_ins  # noqa: F401  checks registers itself
+        from worklist import checks, copies, deadline, roles, shared, sign_ins  # noqa: F401  checks registers itself
 
         # Permissions are made by a receiver of the same signal, of an app that stands before.
         post_migrate.connect(roles.synchronise, sender=self)
+        post_migrate.connect(copies.after_migrating, sender=self)
         post_migrate.connect(shared.after_migrating, sender=self)
         sign_ins.connect()
         deadline.connect()

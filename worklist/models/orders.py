@@ -194,6 +194,11 @@ class ScheduledProcedureStep(Versioned):
     # Fingerprints of the risks that a person has accepted: a move does not ask about them again.
     accepted_risks = models.CharField(max_length=200, blank=True, default="", editable=False)
     revision = models.IntegerField(default=0, db_default=0, editable=False)
+    # By this scanners find it by name. The database itself writes it (`copies`): what is given here
+    # for it is never stored.
+    patient_name_folded = models.CharField(
+        max_length=4096, default="", db_default="", blank=True, editable=False
+    )
 
     class Meta:
         # The order of the answers (C.11).
@@ -238,6 +243,13 @@ class ScheduledProcedureStep(Versioned):
                 name="worklist_step_modality",
             ),
             models.Index(fields=("step_id",), name="worklist_step_step_id"),
+            # C-FIND by name, of what has a status.
+            models.Index(
+                fields=("patient_name_folded", "status"),
+                name="worklist_step_name",
+                # Beginnings, whatever the database's collation.
+                opclasses=["varchar_pattern_ops", "varchar_ops"],
+            ),
         )
 
     def __str__(self) -> str:
@@ -251,6 +263,10 @@ class StepStation(models.Model):
     step = models.ForeignKey(ScheduledProcedureStep, models.CASCADE)
     station = models.ForeignKey(Station, models.PROTECT)
     position = models.PositiveSmallIntegerField()
+    # The step's, so that one index finds "my station, today". PostgreSQL itself writes them
+    # (`copies`); elsewhere they stay empty.
+    start_date = models.DateField(null=True, editable=False)
+    status = models.CharField(max_length=16, blank=True, default="", editable=False)
 
     class Meta:
         ordering = ("position",)
