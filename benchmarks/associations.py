@@ -95,13 +95,9 @@ def _settled(server: Server, url: str, associations: int, seconds: float) -> Hel
 
 def _held(server: Server, url: str, associations: int) -> Held:
     pid = server.process.pid
-    descriptors = [
-        path.readlink()
-        for each in figures.family(pid)
-        for path in Path(f"/proc/{each}/fd").iterdir()
-    ]
+    files = figures.files(pid)
     if url.startswith("sqlite"):
-        connections = sum(".sqlite3" in str(target) for target in descriptors)
+        connections = sum(".sqlite3" in path for path in files)
     else:
         with data.connected(url) as connection:
             (connections,) = connection.execute(
@@ -109,7 +105,7 @@ def _held(server: Server, url: str, associations: int) -> Held:
                 "AND pid <> pg_backend_pid()"
             ).fetchone()
     memory = figures.memory(pid)
-    return Held(associations, figures.threads(pid), len(descriptors), connections, memory)
+    return Held(associations, figures.threads(pid), len(files), connections, memory)
 
 
 def _table(found: Sequence[Held]) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, ProgrammingError
+from django.db import DataError, Error, IntegrityError
 from django.utils import translation
 
 from dicomscp.access import Reason
@@ -35,8 +35,9 @@ _MOST_CALLERS = 100
 _MOST_WAITING = 10_000
 _MOST_BYTES = 16 * 2**20
 
-# What says nothing about an event: it can be written later.
-_AWAY = (OperationalError, InterfaceError, ProgrammingError)
+# What speaks of an event itself, which cannot be written, ever. A database's other errors speak of
+# the database: what waits for it can be written later.
+_UNFIT = (DataError, IntegrityError)
 
 # Calling AE title, address, reason.
 _Caller = tuple[str, str, str]
@@ -115,12 +116,10 @@ class Signer:
         if self._waiting:
             try:
                 trail.sign(self._waiting)
-            except _AWAY as error:
+            except Exception as error:
                 self._failed(error)
-                self._keep_within_bounds(is_last=is_last)
-            except Exception as error:  # one of them cannot be written, ever
-                self._failed(error)
-                self._sign_each()
+                if _is_unfit(error):
+                    self._sign_each()
                 self._keep_within_bounds(is_last=is_last)
             else:
                 self._succeeded()
@@ -146,10 +145,11 @@ class Signer:
         for event in waiting:
             try:
                 trail.sign([event])
-            except _AWAY:
-                self._waiting.append(event)
-            except Exception:  # told before; the next may be written
-                self.lost += 1
+            except Exception as error:  # told before; the next may be written
+                if _is_unfit(error):
+                    self.lost += 1
+                else:
+                    self._waiting.append(event)
 
     def _keep_within_bounds(self, *, is_last: bool) -> None:
         """Keep the newest of what waits, or nothing at the end."""
@@ -174,6 +174,10 @@ class Signer:
             logger.warning("queries are in the audit trail again; lost so far: %d", self.lost)
         self._is_failing = False
         self._waiting = []
+
+
+def _is_unfit(error: Exception) -> bool:
+    return isinstance(error, _UNFIT) or not isinstance(error, Error)
 
 
 def _refusal(caller: _Caller, called: str, calls: int) -> AuditEvent:

@@ -219,6 +219,7 @@ def test_costs_are_those_of_a_process_and_all_that_it_started() -> None:
         assert len(figures.family(process.pid)) == 4
         assert figures.cpu(process.pid) > 0
         assert 0 < figures.memory(process.pid) < figures.memory(os.getpid())
+        assert len([path for path in figures.files(process.pid) if "pipe:" in path]) == 8
         process.kill()
 
 

@@ -16,9 +16,11 @@ from django.test import Client
 from dicomscp import heartbeat
 from dicomscp.models import Heartbeat
 from dicomscp.server import WorklistScp
+from tests import breaking
 from tests.test_heartbeat import SOON, beat
 from tests.waiting import until
 from worklist import database
+from worklist.audit.models import AuditEvent
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -139,3 +141,11 @@ def test_the_web_is_asked_whether_it_is_ready(live_server: Any, settings: Any) -
 def test_a_web_that_is_not_ready_says_why(live_server: Any, one_missing: None) -> None:
     with pytest.raises(CommandError, match="answers 503: migrations missing: 1; run"):
         check(web=live_server.url)
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'")
+def test_a_server_that_cannot_write_its_files_is_a_database_that_is_away() -> None:
+    client = Client(raise_request_exception=False)
+    with breaking.writes_fail(AuditEvent, "XX000"):
+        answer = client.post("/sign-in/", {"username": "nobody", "password": "none"})
+    assert (answer.status_code, answer["Retry-After"]) == (503, "5")

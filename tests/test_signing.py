@@ -19,7 +19,7 @@ from dicomscp.models import Association, Query
 from dicomscp.server import WorklistScp
 from dicomscp.signing import REFUSALS_WITHIN, Signer
 from dicomscp.wire import client
-from tests import network
+from tests import breaking, network
 from tests.asking import query
 from tests.audit_schema import faults
 from tests.cast import station, step
@@ -285,3 +285,16 @@ def test_an_event_that_cannot_be_written_takes_no_other_with_it() -> None:
     assert [event.actor for event in events("query")] == ["CT1", "CT3"]
     assert signer.lost == 1
     assert signer.due_in() is None
+
+
+# It cannot write its file, and a plan that a migration has made another one.
+@pytest.mark.skipif("connection.vendor != 'postgresql'")
+@pytest.mark.parametrize("code", ["XX000", "0A000"])
+def test_what_is_the_databases_own_fault_loses_no_event(code: str) -> None:
+    signer = Signer()
+    signer.asked(asked(calling="CT1"))
+    with breaking.writes_fail(AuditEvent, code):
+        signer.write()
+    assert signer.lost == 0
+    signer.write()
+    assert [event.actor for event in events("query")] == ["CT1"]

@@ -143,9 +143,6 @@ def test_no_room_is_told_and_nothing_is_lost(
         with site.database.connect() as connection:
             assert list(faults(connection, clerk.saved, clerk.sent)) == []
         # What scanners asked meanwhile is signed now.
-        import pathlib
-
-        pathlib.Path("/tmp/dbg.log").write_text(site.scp_log.read_text())
         until(lambda: signed_queries(site) >= len(scanners.asked), "the queries in the trail")
         done = site.manage("verify_audit")
         assert done.returncode == 0, done.stderr

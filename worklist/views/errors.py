@@ -20,6 +20,8 @@ from worklist.views import kept
 # PostgreSQL's codes of what passes without us: a table or column that `migrate` is about to make, a
 # transaction that was left alone, a server that is not yet the primary.
 _PASSING = frozenset({"42P01", "42703", "25P03", "25006"})
+# Of these its server is the cause: one that cannot write its files says so, and ends itself.
+_SERVERS_OWN = "XX"
 # Seconds after which the page asks again.
 _AGAIN = 5
 
@@ -57,7 +59,7 @@ def _is_database_away(error: BaseException | None) -> bool:
     if isinstance(error, OperationalError | InterfaceError):
         return True
     code = getattr(error.__cause__, "sqlstate", "") if isinstance(error, DatabaseError) else ""
-    return code in _PASSING
+    return code in _PASSING or (code or "").startswith(_SERVERS_OWN)
 
 
 def unavailable(request: HttpRequest) -> HttpResponse:
