@@ -10,7 +10,7 @@ from django.db import connection, models
 
 @contextmanager
 def writes_fail(model: type[models.Model], code: str) -> Iterator[None]:
-    """Each new row of this table fails with PostgreSQL's error of this code."""
+    """Each row that is written to this table fails with PostgreSQL's error of this code."""
     table = connection.ops.quote_name(model._meta.db_table)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -18,7 +18,8 @@ def writes_fail(model: type[models.Model], code: str) -> Iterator[None]:
             f"$$BEGIN RAISE EXCEPTION 'broken' USING ERRCODE = '{code}'; END$$"
         )
         cursor.execute(
-            f"CREATE TRIGGER breaks BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION breaks()"
+            f"CREATE TRIGGER breaks BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW"
+            " EXECUTE FUNCTION breaks()"
         )
     try:
         yield

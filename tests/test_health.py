@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.contrib.sessions.models import Session
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 from django.db.migrations.recorder import MigrationRecorder
@@ -17,6 +18,7 @@ from dicomscp import heartbeat
 from dicomscp.models import Heartbeat
 from dicomscp.server import WorklistScp
 from tests import breaking
+from tests.pages import sign_in
 from tests.test_heartbeat import SOON, beat
 from tests.waiting import until
 from worklist import database
@@ -149,3 +151,16 @@ def test_a_server_that_cannot_write_its_files_is_a_database_that_is_away() -> No
     with breaking.writes_fail(AuditEvent, "XX000"):
         answer = client.post("/sign-in/", {"username": "nobody", "password": "none"})
     assert (answer.status_code, answer["Retry-After"]) == (503, "5")
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'")
+def test_a_session_that_cannot_be_stored_is_no_fault_of_the_request() -> None:
+    client = sign_in("Clerk")
+    client.raise_request_exception = False
+    # Ended by an administrator.
+    with breaking.writes_fail(Session, "57P01"):
+        answer = client.get("/today/")
+    assert (answer.status_code, answer["Retry-After"]) == (503, "5")
+    Session.objects.all().delete()
+    # Signed out meanwhile, elsewhere.
+    assert client.get("/today/").status_code == 302

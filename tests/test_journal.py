@@ -145,6 +145,7 @@ ASSOCIATIONS, EACH = 20, 50
 
 
 def test_a_thousand_queries_on_twenty_associations_are_each_there(scp: WorklistScp) -> None:
+    dropped = JOURNAL.dropped
     # Answers of 10 MB are more than the buffers between the two hold.
     many(1000, PatientComments="x" * 10240)
     for number in range(5):
@@ -180,7 +181,7 @@ def test_a_thousand_queries_on_twenty_associations_are_each_there(scp: WorklistS
     with ThreadPoolExecutor(ASSOCIATIONS) as pool:
         list(pool.map(ask, range(ASSOCIATIONS)))
     over(scp)
-    assert JOURNAL.dropped == 0
+    assert JOURNAL.dropped == dropped
     ended = Counter(Association.objects.values_list("ended", flat=True))
     assert ended == {"RELEASED": 17, "ABORTED": 3}
     assert Query.objects.count() == ASSOCIATIONS * EACH

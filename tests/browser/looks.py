@@ -27,6 +27,10 @@ document.addEventListener("securitypolicyviolation", (event) => {
 """
 
 
+# A request gave way to a newer one (hx-sync), which htmx tells of as of an error.
+_OVERTAKEN = "htmx:error: signal is aborted without reason"
+
+
 def watch(page: Page, complaints: list[str]) -> None:
     """Collect what the page complains about: console errors, script errors, policy violations."""
     page.add_init_script(_COLLECT_VIOLATIONS)
@@ -34,8 +38,10 @@ def watch(page: Page, complaints: list[str]) -> None:
 
     def heard(message: Any) -> None:
         told = message.text
+        is_status = "Failed to load resource" in told
         if message.type == "error" and not (
-            "Failed to load resource" in told and any(s in told for s in _STATUSES_ON_PURPOSE)
+            (is_status and any(status in told for status in _STATUSES_ON_PURPOSE))
+            or _OVERTAKEN in told
         ):
             complaints.append(f"{page.url}: {told}")
 

@@ -27,7 +27,9 @@ _AGAIN = 5
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """400."""
+    """400. What came of a session that could not be stored is no fault of the request."""
+    if _is_database_away(exception):
+        return unavailable(request)
     return render(request, "errors/400.html", status=400)
 
 
@@ -55,7 +57,15 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 def _is_database_away(error: BaseException | None) -> bool:
-    """Whether it is not there, hangs, or does not have its tables yet."""
+    """Whether it is not there, hangs, or does not have its tables yet, and this came of it."""
+    while error is not None:
+        if _tells_so(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _tells_so(error: BaseException) -> bool:
     if isinstance(error, OperationalError | InterfaceError):
         return True
     code = getattr(error.__cause__, "sqlstate", "") if isinstance(error, DatabaseError) else ""
