@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from django.conf import settings
 from django.db import DataError, Error, IntegrityError
@@ -193,6 +194,7 @@ def _refusal(caller: _Caller, called: str, calls: int) -> AuditEvent:
     )
 
 
+@lru_cache(maxsize=1024)
 def _address(text: str) -> str | None:
     try:
         return str(ipaddress.ip_address(text))

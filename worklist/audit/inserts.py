@@ -5,13 +5,23 @@ What is written is signed by whoever writes it (worklist.audit.trail), or needs 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
+from operator import attrgetter
 from typing import Any
 
-from django.db import connection, models, transaction
+from django.db import DEFAULT_DB_ALIAS, connection, connections, models, transaction
 
 _BATCH = 10_000
+# Fields whose values psycopg takes as a model holds them: Django has a longer way to the same than
+# all else takes. Those that are derived of them may fill themselves in.
+_AS_THEY_ARE = {
+    models.BooleanField,
+    models.CharField,
+    models.DateTimeField,
+    models.TextField,
+    models.UUIDField,
+}
 
 
 def insert(rows: Sequence[models.Model]) -> None:
@@ -25,14 +35,23 @@ def insert(rows: Sequence[models.Model]) -> None:
     fields = [
         field for field in model._meta.concrete_fields if not isinstance(field, models.AutoField)
     ]
-    write(
-        model,
-        fields,
-        (
-            [field.get_db_prep_save(field.pre_save(row, True), connection) for field in fields]
-            for row in rows
-        ),
-    )
+    values = [_value_of(field) for field in fields]
+    write(model, fields, ([value(row) for value in values] for row in rows))
+
+
+def _value_of(field: models.Field[Any, Any]) -> Callable[[models.Model], Any]:
+    """What gives a row's value of a field, as the driver takes it."""
+    # Not the proxy, which looks for the thread's connection at each touch.
+    wrapper = connections[DEFAULT_DB_ALIAS]
+    held = attrgetter(field.attname)
+    kind = type(getattr(field, "target_field", field))
+    fills_in = getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False)
+    if wrapper.vendor == "postgresql" and kind in _AS_THEY_ARE and not fills_in:
+        return held
+    if wrapper.vendor == "postgresql" and issubclass(kind, models.IntegerField):
+        # The driver takes a number of an enumeration for its name.
+        return lambda row: None if (value := held(row)) is None else int(value)
+    return lambda row: field.get_db_prep_save(field.pre_save(row, True), wrapper)
 
 
 def write(

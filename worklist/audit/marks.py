@@ -8,6 +8,7 @@ import hmac
 import ipaddress
 import json
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
@@ -47,8 +48,13 @@ def content(event: Any) -> bytes:
     held = {column: getattr(event, column) for column in _COLUMNS}
     held["at"] = event.at.astimezone(dt.UTC).isoformat(timespec="microseconds")
     # Databases spell an address in their own ways.
-    held["address"] = str(ipaddress.ip_address(event.address)) if event.address else ""
+    held["address"] = _spelled(event.address) if event.address else ""
     return json.dumps(held, cls=DjangoJSONEncoder, sort_keys=True).encode()
+
+
+@lru_cache(maxsize=1024)
+def _spelled(address: str) -> str:
+    return str(ipaddress.ip_address(address))
 
 
 def is_good(event: Any) -> bool:
