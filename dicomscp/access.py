@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import enum
 import ipaddress
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -117,6 +118,10 @@ OF_TLS = frozenset(
 )
 
 
+# Which station calls under an AE title.
+Look = Callable[[str], Known | None]
+
+
 @dataclass(frozen=True)
 class Call:
     """An association request: who asks, from where, and by which AE title for which of ours."""
@@ -157,14 +162,14 @@ def at_once(call: Call) -> Verdict | None:
     return Verdict(Reason.ANY) if lets_anybody_in() else None
 
 
-def on_request(call: Call) -> Verdict:
-    """Whether an association is accepted."""
-    return at_once(call) or _of_caller(call, stations.known(call.calling))
+def on_request(call: Call, look: Look = stations.known) -> Verdict:
+    """Whether an association is accepted; `look` says which station it is that calls."""
+    return at_once(call) or _of_caller(call, look(call.calling))
 
 
-def on_query(call: Call) -> Verdict:
+def on_query(call: Call, look: Look = stations.known) -> Verdict:
     """Whether a query is answered, and by the rules of which station: it may have changed since."""
-    station = stations.known(call.calling)
+    station = look(call.calling)
     if lets_anybody_in():
         return Verdict(Reason.ANY, station)
     return _of_caller(call, station)

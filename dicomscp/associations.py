@@ -10,6 +10,7 @@ import logging
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, cast
 
 from django.utils import timezone, translation
@@ -19,7 +20,7 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import Verification
 
-from dicomscp import access, lease
+from dicomscp import access, lease, stations
 from dicomscp.access import Call, Reason, Verdict
 from dicomscp.journal import JOURNAL, End
 from dicomscp.models import Association, Ended
@@ -41,8 +42,9 @@ _REFUSED = {
 
 @dataclass(frozen=True)
 class Conversation:
-    """What is kept of an association as long as it lives: the verdict, and its row's number."""
+    """What is kept of an association while it lives: the call, the verdict, its row's number."""
 
+    call: Call
     verdict: Verdict
     number: uuid.UUID = field(default_factory=uuid.uuid4)
     opened: dt.datetime = field(default_factory=timezone.now)
@@ -80,11 +82,11 @@ def on_requested(event: evt.Event) -> None:
     association = cast(WorklistAssociation, event.assoc)
     call = _call(event)
     try:
-        verdict = access.at_once(call) or lease.read(lambda: access.on_request(call))
+        verdict = access.at_once(call) or lease.read(lambda: access.on_request(call, stations.now))
     except Refusal:
         # An outage must not look as if the caller were a stranger: its queries hear 0xA700.
         verdict = Verdict(Reason.UNDECIDED)
-    association.account = Conversation(verdict)
+    association.account = Conversation(call, verdict)
     association.at_end = _on_end
     if verdict.rejection:
         association.reject(*verdict.rejection)
@@ -127,6 +129,10 @@ def _request(event: evt.Event) -> A_ASSOCIATE:
 
 
 def _call(event: evt.Event) -> Call:
+    """Who calls, as it was read when the association was asked for."""
+    conversation: Conversation | None = cast(WorklistAssociation, event.assoc).account
+    if conversation is not None:
+        return conversation.call
     request = _request(event)
     asked = {each.abstract_syntax for each in request.presentation_context_definition_list}
     return Call(
@@ -213,9 +219,15 @@ def on_fault(address: str, error: HandshakeError) -> None:
 
 
 def _context(context: PresentationContext) -> str:
+    return _described(context.abstract_syntax or "", tuple(context.transfer_syntax))
+
+
+# Consoles ask for the same all day, and to look up a UID's name takes as long as to answer.
+@lru_cache(maxsize=256)
+def _described(abstract_syntax: str, transfer_syntaxes: tuple[str, ...]) -> str:
     """A presentation context on one line: what for, in which transfer syntaxes."""
-    syntaxes = ", ".join(UID(each).name for each in context.transfer_syntax)
-    return f"{UID(context.abstract_syntax or '').name}: {syntaxes}"
+    syntaxes = ", ".join(UID(each).name for each in transfer_syntaxes)
+    return f"{UID(abstract_syntax).name}: {syntaxes}"
 
 
 def _lines(words: Sequence[str]) -> str:

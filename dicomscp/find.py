@@ -97,7 +97,7 @@ class Reading:
 
     @cached_property
     def _steps(self) -> Any:
-        return _columns(_meeting(self._conditions), self.layout)
+        return _columns(_meeting(self._conditions), self.layout, is_stamped=True)
 
     @cached_property
     def _statement(self) -> Statement:
@@ -113,7 +113,10 @@ class Reading:
         return tuple(map(self.layout.item, self.rows()))
 
     def rows(self) -> list[Row]:
-        """The rows of the matching steps. Raises TooManyMatches past the limit."""
+        """The rows of the matching steps, each with its stamp behind it.
+
+        Raises TooManyMatches past the limit.
+        """
         if self._limit is None:
             return list(self._matching(self._every(), self._looked_at))
         found = self.few()

@@ -11,7 +11,8 @@ import operator
 import secrets
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -22,14 +23,13 @@ from pynetdicom import evt
 from pynetdicom.dimse_primitives import C_FIND
 from pynetdicom.sop_class import ModalityWorklistInformationFind
 
-from dicomscp import access, associations, identifier, lease, questions, response
+from dicomscp import access, associations, identifier, lease, questions, stations
 from dicomscp.access import Call
 from dicomscp.find import TooManyMatches
 from dicomscp.journal import JOURNAL
-from dicomscp.layout import Row
 from dicomscp.models import MOST_STEPS, Query
-from dicomscp.questions import Answering, Question
-from dicomscp.scope import NO_RULES, Rules
+from dicomscp.questions import Found, Question
+from dicomscp.scope import NO_RULES
 from dicomscp.status import (
     CANCEL,
     IDENTIFIER_DOES_NOT_MATCH,
@@ -46,8 +46,6 @@ logger = logging.getLogger(__name__)
 
 # A status and the Identifier: its bytes in the context's transfer syntax, or a data set.
 Answer = tuple[int | Dataset, bytes | Dataset | None]
-# The steps that match, and the Identifier of each, which is written when it is due.
-Answers = tuple[Sequence[int], Iterator[bytes | Dataset]]
 
 # PS3.4 K.5: two reserved bytes (date and time always combine), no fuzzy names, no time zones.
 _EXTENDED_NEGOTIATION = b"\x01\x01\x00\x00"
@@ -55,7 +53,7 @@ _EXTENDED_NEGOTIATION = b"\x01\x01\x00\x00"
 _MOST_KEPT = identifier.MAX_BYTES
 
 
-def _read(question: Question, call: Call, account: _Account, *, takes_bytes: bool) -> Answers:
+def _read(question: Question, call: Call, account: _Account, *, takes_bytes: bool) -> Found:
     """The matching steps and their Identifiers, to the station that calls.
 
     Raises Refusal (0xA700) when they cannot be read or are too many, and (0x0124) when the caller
@@ -70,17 +68,24 @@ def _read(question: Question, call: Call, account: _Account, *, takes_bytes: boo
         raise Refusal(OUT_OF_RESOURCES, comment) from None
 
 
-def _answers_to(question: Question, call: Call, *, takes_bytes: bool) -> Answers:
-    verdict = access.on_query(call)
+def _answers_to(question: Question, call: Call, *, takes_bytes: bool) -> Found:
+    """What is found under the rules of now: those of lately, when they turn out to be the same."""
+    seen = stations.remembered(call.calling)
+    if seen is not None:
+        with suppress(Refusal, TooManyMatches):
+            found = _found(question, call, lambda _: seen.station, takes_bytes=takes_bytes)
+            if found.count == seen.count or (found.count is None and seen.still_holds):
+                return found
+    return _found(question, call, stations.now, takes_bytes=takes_bytes)
+
+
+def _found(question: Question, call: Call, look: access.Look, *, takes_bytes: bool) -> Found:
+    verdict = access.on_query(call, look)
     if not verdict.is_accepted:
         raise Refusal(NOT_AUTHORISED, "Calling AE title not recognised")
     rules = verdict.station.rules if verdict.station else NO_RULES
     answering = questions.answering(question, rules, now=clock.now())
-    if takes_bytes:
-        found = answering.found()
-        return found.steps, found.identifiers
-    rows = answering.rows()
-    return [row[0] for row in rows], map(_plainly(question, rules, answering), rows)
+    return answering.found() if takes_bytes else answering.plainly()
 
 
 @dataclass
@@ -182,9 +187,9 @@ def _answers(event: evt.Event, account: _Account) -> Iterator[Answer]:
         certificate=associations.certificate(event.assoc),
     )
     takes_bytes = cast(WorklistAssociation, event.assoc).takes_bytes
-    steps, identifiers = _read(question, call, account, takes_bytes=takes_bytes)
-    account.matches = len(steps)
-    for step, encoded in zip(steps, identifiers, strict=True):
+    found = _read(question, call, account, takes_bytes=takes_bytes)
+    account.matches = len(found.steps)
+    for step, encoded in zip(found.steps, found.identifiers, strict=True):
         if event.is_cancelled:
             account.status = CANCEL
             yield CANCEL, None
@@ -193,17 +198,6 @@ def _answers(event: evt.Event, account: _Account) -> Iterator[Answer]:
         yield query.pending, encoded
         account.steps.append(step)
     account.status = SUCCESS
-
-
-def _plainly(question: Question, rules: Rules, answering: Answering) -> Callable[[Row], Dataset]:
-    """What writes a response as pydicom does; the bytes are the same."""
-    return lambda row: response.identifier(
-        question.plan,
-        answering.item(row),
-        implicit_vr=question.implicit_vr,
-        character_set=rules.character_set,
-        alphabetic_only=rules.alphabetic_only,
-    )
 
 
 def on_echo(event: evt.Event) -> int:

@@ -17,7 +17,8 @@ from worklist.attributes import Attribute
 from worklist.values import Value
 
 Row = tuple[Any, ...]
-"""The step's id; then a column for each attribute; then one for each list of related rows."""
+"""The step's id; then a column for each attribute; then one for each list of related rows. What
+else was asked for stands behind them."""
 
 _STEP = attributes.find("ScheduledProcedureStepSequence")
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import datetime as dt
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 from django.conf import settings
+from pydicom.dataset import Dataset
 
-from dicomscp import find, identifier, plan, scope
+from dicomscp import find, identifier, plan, response, scope, stamp
 from dicomscp.answers import ANSWERS, Key
 from dicomscp.encoding import Writer
 from dicomscp.find import Returning
@@ -61,10 +62,15 @@ class Question:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """The matching steps, and the response Identifier of each, which is written when it is due."""
+    """The matching steps, and the response Identifier of each, which is written when it is due.
+
+    Encoded, or a data set. `count` is that of the shared rows when they were read (stamp), None
+    where nothing tells.
+    """
 
     steps: Sequence[int]
-    identifiers: Iterator[bytes]
+    identifiers: Iterator[bytes | Dataset]
+    count: str | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +108,20 @@ class Answering:
         return self._written(self.rows())
 
     def _written(self, rows: Sequence[Row]) -> Found:
-        return Found([row[0] for row in rows], map(self.shared.write, rows))
+        return _found(rows, lambda row: self.shared.write(row[:-1]))
+
+    def plainly(self) -> Found:
+        """The same, written by pydicom."""
+        return _found(self.rows(), self._plain)
+
+    def _plain(self, row: Row) -> Dataset:
+        return response.identifier(
+            self.plan,
+            self.item(row),
+            implicit_vr=self.shared.implicit_vr,
+            character_set=self.rules.character_set,
+            alphabetic_only=self.rules.alphabetic_only,
+        )
 
     def item(self, row: Row) -> Item:
         """The step of a row."""
@@ -118,7 +137,7 @@ class _Shared:
     def __init__(
         self, shape: QueryPlan, rules: Rules, moment: dt.datetime, limit: int, implicit_vr: bool
     ) -> None:
-        self._shape, self._rules, self._implicit_vr = shape, rules, implicit_vr
+        self._shape, self._rules, self.implicit_vr = shape, rules, implicit_vr
         self.reading = find.reading(shape, rules, now=moment, limit=limit)
 
     @cached_property
@@ -126,7 +145,7 @@ class _Shared:
         return Writer(
             self._shape,
             self.reading.layout,
-            implicit_vr=self._implicit_vr,
+            implicit_vr=self.implicit_vr,
             character_set=self._rules.character_set,
             alphabetic_only=self._rules.alphabetic_only,
         )
@@ -135,7 +154,7 @@ class _Shared:
     def sheet(self) -> _Sheet:
         shape, rules = self._shape, self._rules
         wanted = shape.character_set if rules.character_set is None else rules.character_set
-        return _sheet(shape.returns, wanted, self._implicit_vr, rules.alphabetic_only)
+        return _sheet(shape.returns, wanted, self.implicit_vr, rules.alphabetic_only)
 
 
 class _Sheet:
@@ -171,7 +190,8 @@ class _Sheet:
         if rows is None:
             return None
         identifiers = self._identifiers(keys, held, rows, age) if rows else iter(held)
-        return Found([step for step, _ in keys], identifiers)  # type: ignore[arg-type]
+        counted = stamp.counted(keys[0][1]) if keys else None
+        return Found([step for step, _ in keys], identifiers, counted)  # type: ignore[arg-type]
 
     def _identifiers(
         self,
@@ -189,6 +209,11 @@ class _Sheet:
                 yield encoded
         finally:
             ANSWERS.put(self._how, written, age=age)
+
+
+def _found(rows: Sequence[Row], write: Callable[[Row], bytes | Dataset]) -> Found:
+    counted = stamp.counted(rows[0][-1]) if rows else None
+    return Found([row[0] for row in rows], map(write, rows), counted)
 
 
 def understand(encoded: bytes, *, implicit_vr: bool) -> Question:

@@ -9,11 +9,14 @@ even a backup that is played back under a running server brings other ones.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from django.db import models
 from django.db.models import F, Func, Subquery, TextField
+from django.db.models.functions import Cast
 
+from dicomscp.statement import Statement
 from worklist import shared
 from worklist.models import Counter
 
@@ -26,14 +29,38 @@ class Stamp(Func):
     arg_joiner = " || '.' || "
 
     def __init__(self) -> None:
-        count = Counter.objects.filter(pk=shared.COUNTER).values("value")
         # The key of a step that was deleted may be given again (synthesize): hence the moment.
-        super().__init__(Subquery(count), F("version"), F("revision"), F("changed_at"))
+        super().__init__(Count(), F("version"), F("revision"), F("changed_at"))
 
     def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
         step = connection.ops.quote_name(compiler.query.get_initial_alias())
         count, params = compiler.compile(self.source_expressions[0])
-        return f"{step}.xmin::text || '.' || {count}", params
+        return f"{count} || '.' || {step}.xmin", params
+
+
+class Count(Subquery):
+    """The count of shared rows as a text, to annotate a row with; NULL where there is none."""
+
+    def __init__(self) -> None:
+        counter = Counter.objects.filter(pk=shared.COUNTER)
+        super().__init__(counter.values(text=Cast("value", TextField())))
+
+
+def counted(stamp: str | None) -> str | None:
+    """The count that a stamp was read with."""
+    return None if stamp is None else stamp.partition(".")[0]
+
+
+def count() -> str | None:
+    """The count as it is now; None in a database that does not count."""
+    rows = _count().rows()
+    return rows[0][0] if rows else None
+
+
+@cache
+def _count() -> Statement:
+    counter = Counter.objects.filter(pk=shared.COUNTER)
+    return Statement(counter.values_list(Cast("value", TextField())), is_steady=True)
 
 
 class AnyOf(models.Lookup):

@@ -1,4 +1,8 @@
-"""What is set of the station that calls, by its AE title: read in one statement."""
+"""What is set of the station that calls, by its AE title: read in one statement.
+
+The SCP remembers it together with the count of shared rows (worklist.shared), which is another one
+as soon as anything that is set of any station is committed.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,8 @@ from typing import Any
 from django.db import models
 from django.db.models import Case, IntegerField, OuterRef, Q, Value, When
 
+from dicomscp import stamp
+from dicomscp.answers import ANSWERS
 from dicomscp.layout import entries
 from dicomscp.scope import NO_RULES, OPEN_STATUSES, Rules
 from dicomscp.statement import AsJson, Statement
@@ -52,16 +58,66 @@ class Known:
     certificates: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Seen:
+    """A station as it was when the shared rows had this count."""
+
+    station: Known
+    count: str
+    # That of the answers: it is another one as soon as there may be another database.
+    age: int
+
+    @property
+    def still_holds(self) -> bool:
+        """Whether nothing is set otherwise by now; one statement."""
+        return stamp.count() == self.count
+
+
+# By AE title, as it was asked for last.
+_seen: dict[str, Seen] = {}
+_MOST_SEEN = 1024
+
+
 def known(ae_title: str) -> Known | None:
     """The station that calls under this AE title, its first one or a further one."""
+    found = _read(ae_title)
+    return found[0] if found else None
+
+
+def now(ae_title: str) -> Known | None:
+    """The same; what is remembered is only looked at for whether it holds."""
+    seen = remembered(ae_title)
+    if seen is not None and seen.still_holds:
+        return seen.station
+    age = ANSWERS.age
+    found = _read(ae_title)
+    _seen.pop(ae_title, None)
+    if found is None:
+        return None
+    station, count = found
+    if count is not None:
+        if len(_seen) >= _MOST_SEEN:
+            _seen.clear()
+        _seen[ae_title] = Seen(station, count, age)
+    return station
+
+
+def remembered(ae_title: str) -> Seen | None:
+    """The station as it was lately, if that is remembered; whether it holds is another matter."""
+    seen = _seen.get(ae_title)
+    return seen if seen is not None and seen.age == ANSWERS.age else None
+
+
+def _read(ae_title: str) -> tuple[Known, str | None] | None:
+    """The station that calls under this AE title, and the count of shared rows with it."""
     rows = _by_title().rows({_ASKED: ae_title})
-    return _known(rows[0]) if rows else None
+    return (_known(rows[0][:-1]), rows[0][-1]) if rows else None
 
 
 def of(station: Station) -> Known:
     """What is stored of this station."""
     (row,) = _statement(Station.objects.filter(pk=station.pk).order_by("pk")).rows()
-    return _known(row)
+    return _known(row[:-1])
 
 
 @cache
@@ -103,14 +159,15 @@ def terms(stored: str) -> CharacterSet | None:
 
 
 def _statement(stations: models.QuerySet[Station]) -> Statement:
-    """These stations, each with its parts in one row."""
+    """These stations, each with its parts in one row, and the count of shared rows behind them."""
     parts = {
         f"parts_{name}": AsJson(
             model._default_manager.filter(station=OuterRef("pk")).order_by(*columns), columns
         )
         for name, (model, columns) in _PARTS.items()
     }
-    rows = stations.annotate(**parts).values_list(*_SAME, *_OTHER, *parts)
+    columns = (*_SAME, *_OTHER, *parts, "count")
+    rows = stations.annotate(**parts, count=stamp.Count()).values_list(*columns)
     return Statement(rows, is_steady=True)
 
 

@@ -1,6 +1,7 @@
-"""One count for the rows that stand in the responses of many steps: codes, and AE titles.
+"""One count for the rows that stand in the responses of many steps, or say which steps there are:
+codes, and stations with their rules.
 
-The `revision` of each of these steps would be thousands of writes for one. Rows that are new need
+The `revision` of each of these steps would be thousands of writes for one. Codes that are new need
 no count: nothing shows them but what is written later, nor do those that go, which nothing shows
 any more.
 
@@ -19,19 +20,26 @@ from worklist.models import (
     Code,
     Counter,
     ImagingServiceRequest,
+    ModalityAlias,
     Patient,
     RequestedProcedure,
+    ShownStatus,
     Station,
+    StationTitle,
     StepProtocolCode,
     StepStation,
 )
 
-COUNTER = "shared rows"
+# Another name whenever something else is counted under it: who has not migrated yet, or still runs
+# as it was before, finds no count, and trusts in nothing.
+COUNTER = "shared rows and rules"
+_FORMER = "shared rows"
 # Of each model the columns that responses show.
 COLUMNS: dict[Any, tuple[str, ...]] = {
     Code: ("value", "long_value", "urn_value", "scheme", "scheme_version", "meaning"),
-    Station: ("ae_title",),
 }
+# What a station may ask and is answered hangs on these rows, whichever come, change or go.
+RULES: tuple[Any, ...] = (Station, StationTitle, ModalityAlias, ShownStatus)
 # What else responses show besides the step's own row.
 AROUND: tuple[Any, ...] = (
     Patient,
@@ -57,7 +65,7 @@ def after_migrating(using: str, **_more: Any) -> None:
     without its triggers.
     """
     connection = connections[using]
-    tables = {model._meta.db_table for model in (Counter, *COLUMNS, *AROUND)}
+    tables = {model._meta.db_table for model in (Counter, *COLUMNS, *RULES, *AROUND)}
     if not tables <= set(connection.introspection.table_names()):
         return  # migrated back to before them
     with connection.cursor() as cursor:
@@ -65,6 +73,7 @@ def after_migrating(using: str, **_more: Any) -> None:
             cursor.execute(statement)
         # Last: that there is a count says that the database counts.
         cursor.execute(_BEGIN, [secrets.randbelow(_FIRST)])
+        cursor.execute(f"DELETE FROM {_TABLE} WHERE name = %s", [_FORMER])
 
 
 def _sqlite() -> Iterator[str]:
@@ -76,6 +85,11 @@ def _sqlite() -> Iterator[str]:
             f"CREATE TRIGGER {table}_shared AFTER UPDATE ON {table}"
             f" WHEN {differs} BEGIN {_COUNT}; END"
         )
+    for model in RULES:
+        table = model._meta.db_table
+        for verb in ("insert", "update", "delete"):
+            yield f"DROP TRIGGER IF EXISTS {table}_rules_{verb}"
+            yield f"CREATE TRIGGER {table}_rules_{verb} AFTER {verb} ON {table} BEGIN {_COUNT}; END"
 
 
 def _postgres() -> Iterator[str]:
@@ -93,7 +107,14 @@ def _postgres() -> Iterator[str]:
             f"CREATE OR REPLACE TRIGGER {table}_shared AFTER UPDATE ON {table} FOR EACH ROW"
             f" WHEN ({old} IS DISTINCT FROM {new}) EXECUTE FUNCTION worklist_count_shared()"
         )
-    # Of codes and stations what goes and comes back under its key: keys are looked at last.
+    for model in RULES:
+        table = model._meta.db_table
+        yield (
+            f"CREATE OR REPLACE TRIGGER {table}_rules"
+            f" AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table} FOR EACH STATEMENT"
+            " EXECUTE FUNCTION worklist_count_shared()"
+        )
+    # Of codes what goes and comes back under its key: keys are looked at last.
     for model in (*AROUND, *COLUMNS):
         table = model._meta.db_table
         yield (
