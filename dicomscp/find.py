@@ -130,10 +130,10 @@ class Reading:
         """
         return self._few(self._statement.rows(marks), self._looked_at)
 
-    def keys(self) -> list[Key] | None:
-        """Of each matching step key and stamp, and nothing else is read; None as in `few`."""
+    def keys(self, marks: Mapping[str, str] | None = None) -> list[Key] | None:
+        """Of each matching step key and stamp, and nothing else is read; the rest as in `few`."""
         statement, layout = self._keys
-        found = self._few(statement.rows(), layout)
+        found = self._few(statement.rows(marks), layout)
         if found is None or not self._undecided:
             return cast("list[Key] | None", found)
         return [(row[0], row[-1]) for row in found]

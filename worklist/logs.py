@@ -17,4 +17,5 @@ class DiscreetFormatter(logging.Formatter):
     """A line without the values in the errors of the database; in tracebacks, too."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return _DETAIL.sub("", super().format(record))
+        line = super().format(record)
+        return _DETAIL.sub("", line) if "DETAIL:" in line else line
