@@ -17,8 +17,8 @@ from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from psycopg import RawCursor
 
+from dicomscp.prepared import Prepared
 from dicomscp.statement import Execute, Row
 
 # Seconds: after which an idle one is closed, and how often deadlines are looked at.
@@ -34,8 +34,6 @@ _POSTGRES_TIMEOUTS = (
     "-c jit=off -c max_parallel_workers_per_gather=0"
 )
 _SQLITE_TIMEOUT = 2.0
-# Plans that the server keeps for a connection; each may take some hundred kilobytes.
-_MOST_PREPARED = 32
 
 
 class Kept:
@@ -60,8 +58,7 @@ class Kept:
             self._line = socket.socket(fileno=os.dup(raw.pgconn.socket))
             # Where this is set there is a pooler between, that hands a session to several.
             if not self.wrapper.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"):
-                raw.prepare_threshold, raw.prepared_max = 0, _MOST_PREPARED
-                execute = partial(_prepared, raw)
+                execute = Prepared(raw)
         elif self.wrapper.vendor == "sqlite":
             execute = partial(_plainly, raw)
         self.wrapper.execute = execute  # type: ignore[attr-defined]  # asked for by statements
@@ -93,11 +90,6 @@ class Kept:
             del connections[DEFAULT_DB_ALIAS]
             for each in own:
                 connections[DEFAULT_DB_ALIAS] = each
-
-
-def _prepared(raw: Any, sql: str, params: tuple[Any, ...]) -> list[Row]:
-    rows: list[Row] = RawCursor(raw).execute(sql.encode(), params, prepare=True).fetchall()
-    return rows
 
 
 def _plainly(raw: Any, sql: str, params: tuple[Any, ...]) -> list[Row]:

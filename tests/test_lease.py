@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import shutil
 import signal
@@ -16,7 +17,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import connection, connections
+from django.db import DEFAULT_DB_ALIAS, connection, connections
 
 from dicomscp import lease
 from dicomscp.connections import SHELF
@@ -128,6 +129,24 @@ def test_what_is_prepared_is_so_once(leased: Server) -> None:
     leased.ask("DROP TABLE worklist_station")
     with pytest.raises(Refusal):
         lease.read(statement.rows)
+
+
+def test_what_is_prepared_is_bounded_and_typed(leased: Server) -> None:
+    def ask() -> None:
+        execute: Any = connections[DEFAULT_DB_ALIAS].execute  # type: ignore[attr-defined]
+        for number in range(100):
+            assert execute(f"SELECT {number}, $1::text", ("Müller",)) == [(number, "Müller")]
+            (kept,) = execute("SELECT count(*) FROM pg_prepared_statements", ())
+            assert kept[0] <= 32
+        today = dt.date(2026, 5, 4)
+        for value in (7, 1 << 40, "7", None, today, b"\0\xff", True, [1, 2]):
+            assert execute("SELECT $1", (value,)) == [(value,)]
+        for broken in ("SELEC", "SELECT 1/0"):
+            with pytest.raises(psycopg.Error):
+                execute(broken, ())
+        assert execute("SELECT 1 WHERE false", ()) == []
+
+    lease.read(ask)
 
 
 def test_however_many_ask_there_are_no_more_connections_than_allowed(leased: Server) -> None:
