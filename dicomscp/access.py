@@ -13,6 +13,7 @@ import enum
 import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from django.conf import settings
 from django.db import transaction
@@ -222,6 +223,7 @@ def _is_within(address: str, networks: str) -> bool:
     return any(found in network for network in read_networks(networks))
 
 
+@lru_cache(maxsize=1024)
 def plain_address(address: str) -> str:
     """An address as people set it up: without its interface, and of IPv4 what came by IPv4."""
     # The address of a link names its interface: fe80::1%eth0.
