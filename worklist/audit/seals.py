@@ -15,20 +15,23 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from django.db import connection, transaction
+from django.db import connection, models, transaction
 from django.utils import timezone
 
 from worklist.audit import marks
 from worklist.audit.models import AuditEvent, Seal
 
-# Events that one seal closes at most: so many are held in memory.
+# Events that one seal closes at most, and those that are held in memory at the same time.
 _MOST = 5000
+_CHUNK = 200
 # No transaction that has taken an event's number is open for longer than this.
 _LATE = dt.timedelta(hours=24)
 # PostgreSQL's number for the lock of whoever seals: one at a time, nobody waits.
 _LOCK = 0x5EA1
 
 Ranges = list[list[int]]
+# An event's number, and the digest of what it holds.
+_Closed = tuple[int, str]
 
 
 @dataclass(frozen=True)
@@ -67,24 +70,25 @@ def _seal_some() -> int:
         before = last()
         start = before.upto if before else 0
         missing = _missing_before(before)
+        key = next(marks.known_keys())
         late = [
-            event
+            one
             for low, high in missing
-            for event in AuditEvent.objects.filter(pk__range=(low, high)).order_by("pk")
+            for one in _closed(AuditEvent.objects.filter(pk__range=(low, high)), key)
         ]
-        events = list(AuditEvent.objects.filter(pk__gt=start).order_by("pk")[:_MOST])
+        events = list(_closed(AuditEvent.objects.filter(pk__gt=start), key))
         if not events and not late:
             return 0
-        upto = events[-1].pk if events else start
+        upto = events[-1][0] if events else start
         made = Seal(
             number=before.number + 1 if before else 1,
             at=timezone.now(),
             upto=upto,
-            late=[event.pk for event in late],
-            missing=_gaps([event.pk for event in events], start, upto),
+            late=[pk for pk, _ in late],
+            missing=_gaps([pk for pk, _ in events], start, upto),
             previous=before.digest if before else "",
         )
-        made.digest = _digest(made, [*events, *late], next(marks.known_keys()))
+        made.digest = _digest(made, [*events, *late], key)
         made.save(force_insert=True)
         return len(events) + len(late)
 
@@ -124,9 +128,18 @@ def _gaps(keys: Sequence[int], start: int, upto: int) -> Ranges:
     return list(_without(start + 1, upto, set(keys)))
 
 
-def _digest(made: Seal, events: Iterable[AuditEvent], key: bytes) -> str:
+def _closed(events: models.QuerySet[AuditEvent], key: bytes) -> Iterator[_Closed]:
+    """These events as a seal closes them, the first ones of them if they are too many."""
+    for event in events.order_by("pk")[:_MOST].iterator(chunk_size=_CHUNK):
+        yield _close(event, key)
+
+
+def _close(event: AuditEvent, key: bytes) -> _Closed:
+    return event.pk, marks.digest(marks.content(event), key)
+
+
+def _digest(made: Seal, closed: Sequence[_Closed], key: bytes) -> str:
     """Of the seal itself and of all that the events hold, whatever their own marks say."""
-    closed = [[event.pk, marks.digest(marks.content(event), key)] for event in events]
     at = made.at.astimezone(dt.UTC).isoformat(timespec="microseconds")
     said = [made.number, at, made.upto, made.late, made.missing, made.previous, closed]
     return marks.digest(json.dumps(said).encode(), key)
@@ -204,7 +217,10 @@ def _runs(each: Seal, start: int) -> Ranges:
 
 def _is_whole(each: Seal, events: Sequence[AuditEvent]) -> bool:
     return any(
-        hmac.compare_digest(_digest(each, events, key), each.digest) for key in marks.known_keys()
+        hmac.compare_digest(
+            _digest(each, [_close(event, key) for event in events], key), each.digest
+        )
+        for key in marks.known_keys()
     )
 
 
