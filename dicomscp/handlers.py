@@ -12,10 +12,10 @@ import secrets
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from django.db import Error
 from django.utils import timezone
 from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
@@ -72,10 +72,17 @@ def _answers_to(question: Question, call: Call, *, takes_bytes: bool) -> Found:
     """What is found under the rules of now: those of lately, when they turn out to be the same."""
     seen = stations.remembered(call.calling)
     if seen is not None:
-        with suppress(Refusal, TooManyMatches):
+        try:
             found = _found(question, call, lambda _: seen.station, takes_bytes=takes_bytes)
             if found.count == seen.count or (found.count is None and seen.still_holds):
                 return found
+        except Error:
+            # Of the connection nothing more can be asked; the next time it is not these rules.
+            stations.forget(call.calling)
+            raise
+        except Exception:
+            if seen.still_holds:
+                raise
     return _found(question, call, stations.now, takes_bytes=takes_bytes)
 
 

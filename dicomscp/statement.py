@@ -69,7 +69,9 @@ class Statement:
         """What a kept connection's own cursor answers; None where Django's is to be asked."""
         wrapper = connections[DEFAULT_DB_ALIAS]
         execute: Execute | None = getattr(wrapper, "execute", None)
-        if execute is None or (wrapper.vendor == "postgresql" and not self._is_steady):
+        if execute is None or wrapper.in_atomic_block:
+            return None
+        if wrapper.vendor == "postgresql" and not self._is_steady:
             return None
         with wrapper.wrap_database_errors:
             return execute(self._spelt[wrapper.vendor], params)

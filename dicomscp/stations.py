@@ -6,6 +6,7 @@ as soon as anything that is set of any station is committed.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -91,7 +92,7 @@ def now(ae_title: str) -> Known | None:
         return seen.station
     age = ANSWERS.age
     found = _read(ae_title)
-    _seen.pop(ae_title, None)
+    forget(ae_title)
     if found is None:
         return None
     station, count = found
@@ -106,6 +107,15 @@ def remembered(ae_title: str) -> Seen | None:
     """The station as it was lately, if that is remembered; whether it holds is another matter."""
     seen = _seen.get(ae_title)
     return seen if seen is not None and seen.age == ANSWERS.age else None
+
+
+def forget(ae_title: str) -> None:
+    """Remember nothing of the station: under what was remembered, its query could not be read."""
+    _seen.pop(ae_title, None)
+
+
+# In a process that was forked all is read anew.
+os.register_at_fork(after_in_child=_seen.clear)
 
 
 def _read(ae_title: str) -> tuple[Known, str | None] | None:

@@ -8,15 +8,18 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.apps import apps
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connection, transaction
+from django.db.models.signals import pre_migrate
 from pydicom.uid import ImplicitVRLittleEndian
 
 from dicomscp import access, lease, stations
 from dicomscp.access import Call, Reason
 from dicomscp.answers import ANSWERS
+from dicomscp.find import Reading
 from dicomscp.server import WorklistScp
 from dicomscp.statement import Statement
-from dicomscp.status import NOT_AUTHORISED, PENDING
+from dicomscp.status import NOT_AUTHORISED, OUT_OF_RESOURCES, PENDING
 from tests import cast, network
 from tests.asking import query
 from tests.cast import actor
@@ -24,6 +27,7 @@ from tests.test_answer import ask, statuses
 from worklist import shared
 from worklist.audit import trail
 from worklist.models import (
+    Counter,
     ModalityAlias,
     ScheduledProcedureStep,
     ShownStatus,
@@ -215,6 +219,81 @@ def test_an_association_that_stays_open_hears_of_it(ct1: Station) -> None:
         scp.stop()
 
 
+def test_a_rule_that_cannot_be_read_holds_no_longer_than_it_is_set(ct1: Station) -> None:
+    run("UPDATE worklist_station SET networks = '10.0.0.0/8 and more'")
+    for _ in range(2):
+        ((failed, _none),) = ask(ALL)
+        assert failed.Status == 0xC000
+    run("UPDATE worklist_station SET networks = ''")
+    assert statuses(ask(ALL)) == [PENDING]
+
+
+def test_what_the_database_fails_at_is_not_remembered(
+    ct1: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change(ct1, sees=Sees.OWN)
+    ask(ALL)
+    before = stations.remembered("CT1")
+    assert before is not None
+
+    def read(reading: Reading, *_: Any) -> Any:
+        raise OperationalError("canceling statement due to statement timeout")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Reading, "keys", read)
+        ((failed, _none),) = ask(ALL)
+    assert failed.Status == OUT_OF_RESOURCES
+    # It was read anew, the same as it is.
+    assert stations.remembered("CT1") is not before
+
+
+# --- histories ------------------------------------------------------------------------------------
+
+
+def test_another_history_comes_to_another_count(ct1: Station) -> None:
+    change(ct1, match_limit=5)
+    seen: list[str | None] = []
+    for _ in range(2):
+        with transaction.atomic():
+            change(Station.objects.get(), match_limit=6 + len(seen))
+            seen.append(stations.stamp.count())
+            transaction.set_rollback(True)
+    assert seen[0] != seen[1]
+
+
+def test_nothing_is_remembered_while_and_after_a_migration_fails(ct1: Station) -> None:
+    pre_migrate.send(
+        apps.get_app_config("worklist"),
+        app_config=apps.get_app_config("worklist"),
+        using=DEFAULT_DB_ALIAS,
+        verbosity=0,
+        interactive=False,
+        plan=[],
+        apps=apps,
+    )
+    assert stations.stamp.count() is None
+    assert found() == 1
+    assert stations.remembered("CT1") is None
+    shared.after_migrating(DEFAULT_DB_ALIAS)
+    assert stations.stamp.count()
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'")
+def test_what_counted_before_goes(ct1: Station) -> None:
+    run(
+        "CREATE FUNCTION worklist_count_shared() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'still there'; END $$"
+    )
+    run(
+        "CREATE TRIGGER worklist_station_rules AFTER UPDATE ON worklist_station FOR EACH STATEMENT"
+        " EXECUTE FUNCTION worklist_count_shared()"
+    )
+    Counter.objects.create(name="shared rows", value=7)
+    shared.after_migrating(DEFAULT_DB_ALIAS)
+    change(ct1, match_limit=7)
+    assert not Counter.objects.filter(name="shared rows").exists()
+
+
 # --- what it takes --------------------------------------------------------------------------------
 
 
@@ -225,6 +304,31 @@ def test_what_is_remembered_costs_no_statement(monkeypatch: pytest.MonkeyPatch) 
     assert sent(monkeypatch, query(AccessionNumber=number)) == 1
     # Where there is no row, none tells by which rules it was read.
     assert sent(monkeypatch, query(AccessionNumber="none")) == 2
+
+
+def test_too_many_are_counted_once(ct1: Station, monkeypatch: pytest.MonkeyPatch) -> None:
+    cast.book(cast.patient("P2"), start_time=dt.time(10), stations=[cast.station("CT2")])
+    change(ct1, match_limit=1)
+    ask(ALL)
+    ask(ALL)
+    counted = itertools.count()
+    many = Reading.many
+    monkeypatch.setattr(Reading, "many", lambda reading: (next(counted), many(reading))[1])
+    ((refused, _none),) = ask(ALL)
+    assert refused.ErrorComment == "2 matches, limit 1: narrow the query"
+    assert next(counted) == 1
+
+
+def test_in_a_transaction_statements_are_part_of_it(ct1: Station) -> None:
+    def count_within() -> tuple[str | None, str | None]:
+        with transaction.atomic():
+            run("UPDATE worklist_station SET location = 'cellar'")
+            within = stations.stamp.count()
+            transaction.set_rollback(True)
+        return within, stations.stamp.count()
+
+    within, after = lease.read(count_within)
+    assert within != after
 
 
 def test_nothing_is_remembered_past_a_new_connection(ct1: Station) -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
-from django.db.models.signals import post_migrate
+from django.db.models.signals import post_migrate, pre_migrate
 
 
 class WorklistConfig(AppConfig):
@@ -14,6 +14,7 @@ class WorklistConfig(AppConfig):
         # Permissions are made by a receiver of the same signal, of an app that stands before.
         post_migrate.connect(roles.synchronise, sender=self)
         post_migrate.connect(copies.after_migrating, sender=self)
+        pre_migrate.connect(shared.before_migrating, sender=self)
         post_migrate.connect(shared.after_migrating, sender=self)
         sign_ins.connect()
         deadline.connect()
