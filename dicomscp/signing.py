@@ -10,12 +10,13 @@ import ipaddress
 import logging
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
 from django.conf import settings
-from django.db import DataError, Error, IntegrityError
+from django.db import DataError, Error, IntegrityError, InterfaceError, OperationalError
 from django.utils import translation
 
 from dicomscp.access import Reason
@@ -36,9 +37,12 @@ _MOST_CALLERS = 100
 _MOST_WAITING = 10_000
 _MOST_BYTES = 16 * 2**20
 
-# What speaks of an event itself, which cannot be written, ever. A database's other errors speak of
-# the database: what waits for it can be written later.
+# The database cannot be had: all that waits can be written later. Its other errors may be of one
+# event alone; such a one is lost where they speak of what it holds, and else is tried again.
+_AWAY = (OperationalError, InterfaceError)
 _UNFIT = (DataError, IntegrityError)
+# Events that fail one by one, until the rest is left for the next time.
+_MOST_FAILURES = 10
 
 # Calling AE title, address, reason.
 _Caller = tuple[str, str, str]
@@ -119,7 +123,7 @@ class Signer:
                 trail.sign(self._waiting)
             except Exception as error:
                 self._failed(error)
-                if _is_unfit(error):
+                if not isinstance(error, _AWAY):
                     self._sign_each()
                 self._keep_within_bounds(is_last=is_last)
             else:
@@ -142,15 +146,22 @@ class Signer:
 
     def _sign_each(self) -> None:
         """Sign them one by one: what cannot be written takes no other with it."""
-        waiting, self._waiting = self._waiting, []
-        for event in waiting:
+        waiting, self._waiting = deque(self._waiting), []
+        failed: list[AuditEvent] = []
+        while waiting and len(failed) < _MOST_FAILURES:
+            event = waiting.popleft()
             try:
                 trail.sign([event])
+            except _AWAY:
+                waiting.appendleft(event)
+                break
             except Exception as error:  # told before; the next may be written
                 if _is_unfit(error):
                     self.lost += 1
                 else:
-                    self._waiting.append(event)
+                    failed.append(event)
+        # Behind those that have not been tried: they are to have their turn.
+        self._waiting = [*waiting, *failed]
 
     def _keep_within_bounds(self, *, is_last: bool) -> None:
         """Keep the newest of what waits, or nothing at the end."""

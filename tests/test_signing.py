@@ -298,3 +298,17 @@ def test_what_is_the_databases_own_fault_loses_no_event(code: str) -> None:
     assert signer.lost == 0
     signer.write()
     assert [event.actor for event in events("query")] == ["CT1"]
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'")
+def test_one_that_the_database_fails_at_holds_up_no_other() -> None:
+    signer = Signer()
+    for number in range(30):
+        signer.asked(asked(calling="BAD" if number < 12 else f"CT{number}"))
+    with breaking.writes_fail(AuditEvent, "XX002", when="NEW.actor = 'BAD'"):
+        signer.write()
+        signer.write()
+        assert len(events("query")) == 18
+        assert signer.lost == 0
+    signer.write()
+    assert len(events("query")) == 30
