@@ -31,6 +31,7 @@ from dicomscp.wire.tls import Fault, HandshakeError, Secured
 logger = logging.getLogger(__name__)
 
 _MOST_WORDS = 4000
+_LONGEST_UID = 64
 # PS3.8 Table 9-18, as words of the journal.
 _REFUSED = {
     1: "user rejection",
@@ -219,15 +220,20 @@ def on_fault(address: str, error: HandshakeError) -> None:
 
 
 def _context(context: PresentationContext) -> str:
-    return _described(context.abstract_syntax or "", tuple(context.transfer_syntax))
-
-
-# Consoles ask for the same all day, and to look up a UID's name takes as long as to answer.
-@lru_cache(maxsize=256)
-def _described(abstract_syntax: str, transfer_syntaxes: tuple[str, ...]) -> str:
     """A presentation context on one line: what for, in which transfer syntaxes."""
-    syntaxes = ", ".join(UID(each).name for each in transfer_syntaxes)
-    return f"{UID(abstract_syntax).name}: {syntaxes}"
+    syntaxes = ", ".join(map(_name, context.transfer_syntax))
+    return f"{_name(context.abstract_syntax or '')}: {syntaxes}"
+
+
+def _name(uid: str) -> str:
+    # What is longer is no UID (PS3.5 9.1), and not to be remembered for whoever sends it.
+    return _name_of(uid) if len(uid) <= _LONGEST_UID else UID(uid).name
+
+
+# Consoles ask for the same all day, and to look up a name takes as long as to answer.
+@lru_cache(maxsize=256)
+def _name_of(uid: str) -> str:
+    return UID(uid).name
 
 
 def _lines(words: Sequence[str]) -> str:
