@@ -12,7 +12,7 @@ from typing import Any
 from psycopg import OperationalError
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.errors import error_from_result
-from psycopg.pq import ConnStatus, ExecStatus
+from psycopg.pq import DiagnosticField, ExecStatus
 
 # Plans that the server keeps for a connection; each may take some hundred kilobytes.
 _MOST = 32
@@ -50,6 +50,7 @@ class Prepared:
     def _check(self, answer: Any, wanted: ExecStatus) -> None:
         if answer.status == wanted:
             return
-        if self._connection.pgconn.status != ConnStatus.OK:
+        # Of a connection that is lost the server has said nothing, or why it ends it.
+        if not answer.error_field(DiagnosticField.SQLSTATE):
             raise OperationalError("the connection to the database is lost")
         raise error_from_result(answer)
