@@ -6,6 +6,8 @@ import sys
 from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
+from django.contrib.sessions.backends.base import UpdateError
+from django.contrib.sessions.exceptions import SessionInterrupted
 from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import get_token
@@ -18,17 +20,19 @@ from worklist.audit import happenings
 from worklist.views import kept
 
 # PostgreSQL's codes of what passes without us: a table or column that `migrate` is about to make, a
-# transaction that was left alone, a server that is not yet the primary.
-_PASSING = frozenset({"42P01", "42703", "25P03", "25006"})
-# Of these its server is the cause: one that cannot write its files says so, and ends itself.
-_SERVERS_OWN = "XX"
+# transaction that was left alone, a server that is not yet the primary, or one that cannot write to
+# its disk, and ends itself.
+_PASSING = frozenset({"42P01", "42703", "25P03", "25006", "XX000"})
 # Seconds after which the page asks again.
 _AGAIN = 5
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """400. What came of a session that could not be stored is no fault of the request."""
-    if _is_database_away(exception):
+    cause: BaseException | None = exception
+    while isinstance(cause, SessionInterrupted | UpdateError):
+        cause = cause.__context__
+    if _is_database_away(cause):
         return unavailable(request)
     return render(request, "errors/400.html", status=400)
 
@@ -57,19 +61,11 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 def _is_database_away(error: BaseException | None) -> bool:
-    """Whether it is not there, hangs, or does not have its tables yet, and this came of it."""
-    while error is not None:
-        if _tells_so(error):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
-def _tells_so(error: BaseException) -> bool:
+    """Whether it is not there, hangs, or does not have its tables yet."""
     if isinstance(error, OperationalError | InterfaceError):
         return True
     code = getattr(error.__cause__, "sqlstate", "") if isinstance(error, DatabaseError) else ""
-    return code in _PASSING or (code or "").startswith(_SERVERS_OWN)
+    return code in _PASSING
 
 
 def unavailable(request: HttpRequest) -> HttpResponse:
