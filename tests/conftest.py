@@ -25,19 +25,26 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"worklist: {database}, browser {tools.chromium()}, dcmtk {tools.findscu()}"
 
 
+# Whoever asks for one of these, or is marked with django_db, meets the database of the tests.
+_DATABASE = {"db", "transactional_db", "live_server"}
 # Whoever asks for one of these asks a real SCP over the network.
 _SERVES = {"findscu", "ours", "scp", "scps"}
 _ABOUT_OTHERS = {"test_benchmarks.py", "test_health.py", "test_heartbeat.py", "test_readiness.py"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what goes over the network, which must hold on either way of answering.
+    """Mark what goes over the network, which must hold on either way of answering, and what is
+    another test on another database: a browser sees the same pages, whichever it is.
 
-    What is about pages or measurements besides is not.
+    What is about pages or measurements besides does not go over the network.
     """
     for item in items:
-        is_about_others = "browser" in item.path.parts or item.path.name in _ABOUT_OTHERS
-        if not is_about_others and _SERVES.intersection(getattr(item, "fixturenames", ())):
+        fixtures = set(getattr(item, "fixturenames", ()))
+        is_browser = "browser" in item.path.parts
+        if not is_browser and (item.get_closest_marker("django_db") or fixtures & _DATABASE):
+            item.add_marker("database")
+        is_about_others = is_browser or item.path.name in _ABOUT_OTHERS
+        if not is_about_others and fixtures & _SERVES:
             item.add_marker("network")
 
 

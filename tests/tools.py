@@ -20,7 +20,11 @@ from django.db import connection
 
 needs = pytest.mark.needs  # @needs("dcmtk"); conftest.py carries it out
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "microsoft-edge", "msedge")
+# The first is the second without a window to be drawn.
+BROWSERS = (
+    *("chromium-headless-shell", "chromium", "chromium-browser"),
+    *("google-chrome", "chrome", "microsoft-edge", "msedge"),
+)
 # Where Playwright puts browsers that it downloaded itself, on Linux and on a Mac.
 PLAYWRIGHTS_OWN = (
     ".cache/ms-playwright/chromium-*/chrome-linux*/chrome",

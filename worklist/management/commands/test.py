@@ -10,8 +10,9 @@ from pathlib import Path
 
 from django.core.management.base import BaseCommand
 
-# One process a core; tests marked with the same xdist_group stay together in one of them.
-PARALLEL = ("-n", "logical", "--dist", "loadgroup")
+# Two processes a core: tests mostly wait for servers and browsers that they have started. Those
+# marked with the same xdist_group stay together in one of them.
+PARALLEL = ("-n", str(2 * (os.cpu_count() or 1)), "--dist", "loadgroup")
 # A count of the caller's own, or a wish to talk to the terminal, which one of many cannot.
 NOT_PARALLEL = ("-n", "--numprocesses", "-s", "--capture=no", "--pdb", "--trace")
 
@@ -23,7 +24,7 @@ class Command(BaseCommand):
         """Become pytest; what Django would take for itself (-v, --help, …) is not taken here."""
         parser = argparse.ArgumentParser(
             prog="manage.py test",
-            description="Without arguments, run the whole suite, one process a core.",
+            description="Without arguments, run the whole suite, two processes a core.",
             epilog="All other arguments are pytest's: see python -m pytest --help.",
             allow_abbrev=False,
         )
@@ -40,7 +41,7 @@ class Command(BaseCommand):
 
 
 def with_parallel(arguments: Sequence[str]) -> list[str]:
-    """Add one process a core to pytest's arguments, unless they speak against it or name tests."""
+    """Run in parallel, unless pytest's arguments speak against it or name tests."""
     for argument in arguments:
         names_tests = Path(argument.partition("::")[0]).exists()
         if names_tests or argument.startswith(NOT_PARALLEL):
