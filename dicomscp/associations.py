@@ -226,8 +226,8 @@ def _context(context: PresentationContext) -> str:
 
 
 def _name(uid: str) -> str:
-    # What is longer is no UID (PS3.5 9.1), and not to be remembered for whoever sends it.
-    return _name_of(uid) if len(uid) <= _LONGEST_UID else UID(uid).name
+    # What is longer is no UID (PS3.5 9.1), has no name, and is not to be remembered.
+    return _name_of(uid) if len(uid) <= _LONGEST_UID else uid
 
 
 # Consoles ask for the same all day, and to look up a name takes as long as to answer.

@@ -21,7 +21,7 @@ from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.sop_class import ModalityWorklistInformationFind, Verification
 
-from dicomscp import access, callers
+from dicomscp import access, associations, callers
 from dicomscp.access import Call, Reason
 from dicomscp.models import Association as Row
 from dicomscp.models import SetUpMode
@@ -332,3 +332,11 @@ def test_dcmtk_says_why_it_was_rejected(scp: WorklistScp) -> None:
     assert run.returncode != 0
     assert "Rejected Permanent" in said
     assert "Calling AE Title Not Recognized" in said
+
+
+def test_what_is_no_uid_is_not_remembered() -> None:
+    before = associations._name_of.cache_info().currsize
+    longer = "1." * 40 + "1"
+    assert associations._name(longer) == longer
+    assert associations._name_of.cache_info().currsize == before
+    assert associations._name("1.2.840.10008.1.1") == "Verification SOP Class"
