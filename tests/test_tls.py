@@ -280,20 +280,28 @@ def test_both_ports_serve_at_the_same_time(scp: WorklistScp, pki: Pki) -> None:
     assert is_answered(call(scp.tls_port, pki.files(pki.ct1)))
 
 
+def opened(
+    context: ssl.SSLContext, port: int, session: ssl.SSLSession | None = None
+) -> ssl.SSLSocket:
+    """A connection that would go on with the session of another."""
+    plain = socket.create_connection((HERE, port), timeout=10)
+    return context.wrap_socket(plain, server_hostname=HERE, session=session)
+
+
 @pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
 def test_nothing_is_resumed(scp: WorklistScp, pki: Pki, version: str) -> None:
     context = tls.client_context(pki.files(pki.ct1))
     context.maximum_version = ssl.TLSVersion[version]
-    session = None
-    for _ in range(2):
-        plain = socket.create_connection((HERE, scp.tls_port), timeout=10)
-        with context.wrap_socket(plain, server_hostname=HERE, session=session) as peer:
-            assert not peer.session_reused
-            # No request: it is hung up on after a while, or aborts at what is none.
-            peer.sendall(b"\xff\x00\x00\x00\x00\x00")
-            while peer.recv(4096):
-                pass
-            session = peer.session
+    with opened(context, scp.tls_port) as first:
+        # OpenSSL forgets a session whose connection was hung up on, as ours are: only then.
+        with opened(context, scp.tls_port, first.session) as second:
+            assert not second.session_reused
+        # No request: it is aborted.
+        first.sendall(b"\xff\x00\x00\x00\x00\x00")
+        while first.recv(4096):
+            pass
+        with opened(context, scp.tls_port, first.session) as second:
+            assert not second.session_reused
 
 
 # --- peers that are silent ------------------------------------------------------------------------
@@ -623,6 +631,15 @@ def test_renewed_files_are_read_without_a_restart(transactional_db: None, pki: P
         # A half-written file is no reason to stop.
         now[0].write_text("-----BEGIN CERTIFICATE-----\n")
         assert shown(scp.tls_port) == second
+        # Nor to resume another's session, for which the last ones would do.
+        context = tls.client_context(pki.files(pki.ct1))
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        with (
+            opened(context, scp.tls_port) as one,
+            opened(context, scp.tls_port, one.session) as two,
+        ):
+            assert two.session_reused
+            assert two.recv(1) == b""
     finally:
         scp.stop()
 

@@ -225,7 +225,7 @@ def _subject(found: object) -> str:
 
 
 class Tls:
-    """The server's context: made anew for the next handshake when a file of it has changed."""
+    """Makes the server's contexts, of what is in the files at that moment."""
 
     def __init__(self, files: Files, clients: Clients) -> None:
         self._files, self._clients = files, clients
@@ -234,20 +234,27 @@ class Tls:
         self._context = server_context(files, clients)
 
     def context(self) -> ssl.SSLContext:
-        """The context of now. Files that are no use leave the last one in place."""
+        """One for the next handshake. Files that are no use leave the last one in place.
+
+        One for each, since OpenSSL keeps the sessions of TLS 1.2 with their context, and Python has
+        no way to say that it must not.
+        """
         with self._lock:
             stamps = self._stamp()
-            if stamps != self._stamps:
-                self._stamps = stamps
-                try:
-                    self._context = server_context(self._files, self._clients)
-                    logger.info("TLS certificates read anew")
-                except FileError as error:
+            is_new = stamps != self._stamps
+            self._stamps = stamps
+            try:
+                self._context = server_context(self._files, self._clients)
+            except FileError as error:
+                if is_new:
                     logger.error(
                         "TLS certificates not read anew, the last ones stay: %s: %s",
                         error.path,
                         error,
                     )
+            else:
+                if is_new:
+                    logger.info("TLS certificates read anew")
             return self._context
 
     def _stamp(self) -> tuple[tuple[int, int, int] | None, ...]:
@@ -265,7 +272,12 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
 
 def accept(connection: socket, context: ssl.SSLContext, *, within: float) -> ssl.SSLSocket:
     """The connection, secured by a peer that called. Raises HandshakeError, and closes it."""
-    return _shake(connection, context, within, server_side=True, host=None)
+    secured = _shake(connection, context, within, server_side=True, host=None)
+    if secured.session_reused:
+        # With files that are no use, one context is for several connections.
+        close(secured)
+        raise HandshakeError(Fault.FAILED, "SESSION_RESUMED")
+    return secured
 
 
 def call(connection: socket, context: ssl.SSLContext, host: str) -> ssl.SSLSocket:
