@@ -101,6 +101,17 @@ def test_form(boss: Client, model: type[models.Model]) -> None:
             assert boss.post(page, {**form, name: value}).status_code < 500, (name, value[:6])
 
 
+def test_rows_without_end(boss: Client) -> None:
+    data = {
+        "code": "K9",
+        **rows("proceduretypecode_set"),
+        "proceduretypecode_set-TOTAL_FORMS": "9" * 30,
+    }
+    answer = boss.post(url(ProcedureType, "add"), data)
+    assert "Please submit at most 200 forms." in answer.content.decode()
+    assert not ProcedureType.objects.filter(code="K9").exists()
+
+
 def test_list_of_rows(boss: Client) -> None:
     page = url(ProcedureType, "add")
     for value in NONSENSE:

@@ -205,6 +205,11 @@ class OrderedInline(KeysAlone, admin.TabularInline):
     form = OrderedForm
     formset = OrderedFormSet
     extra = 1
+    max_num = 200
+
+    def get_formset(self, request: HttpRequest, obj: Any = None, **options: Any) -> Any:
+        # However many rows a request says that it has, no more are made for it.
+        return super().get_formset(request, obj, absolute_max=self.max_num, **options)
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self._may(request, "view") or self._may(request, "change")
