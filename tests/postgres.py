@@ -73,8 +73,13 @@ def version(binaries: Path) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", binaries.parent.name))
 
 
-def start_in(folder: Path, binaries: Path) -> subprocess.Popen[bytes]:
-    """Make a cluster in this empty folder and return its server once it answers."""
+def start_in(
+    folder: Path, binaries: Path, *, copy_of: Path | None = None
+) -> subprocess.Popen[bytes]:
+    """Make a cluster in this empty folder and return its server once it answers.
+
+    It is a new one, or a copy of one that no server has open.
+    """
     account = unprivileged_account()
     run_as: dict[str, Any] = {"cwd": folder}
     if account:
@@ -82,6 +87,10 @@ def start_in(folder: Path, binaries: Path) -> subprocess.Popen[bytes]:
         os.chown(folder, account.pw_uid, account.pw_gid)
         if not can_run(binaries / "postgres", run_as):
             binaries = copy_within_reach(binaries, folder, owner=account)
+    if copy_of:
+        # With its owner and its rights, on which a server insists.
+        subprocess.run(["cp", "-a", f"{copy_of}/.", folder / "data"], check=True)
+        return launch(folder, binaries)
     # Plain C as the locale would leave lower('É') as it is.
     command: list[str | Path] = [
         binaries / "initdb",

@@ -41,9 +41,14 @@ def throw_away_sqlite() -> str:
 
     A file, since a process that a test starts sees nothing of a database in memory.
     """
-    folder = tempfile.mkdtemp(prefix="worklist-sqlite-")
+    return f"sqlite:///{folder_of_the_run('sqlite')}/worklist.sqlite3"
+
+
+def folder_of_the_run(purpose: str) -> str:
+    """Make a folder that goes when this process ends."""
+    folder = tempfile.mkdtemp(prefix=f"worklist-{purpose}-")
     atexit.register(remove, folder, made_by=os.getpid())
-    return f"sqlite:///{folder}/worklist.sqlite3"
+    return folder
 
 
 def remove(folder: str, *, made_by: int) -> None:
@@ -53,6 +58,9 @@ def remove(folder: str, *, made_by: int) -> None:
 
 
 os.environ["DATABASE_URL"], SQLITE_BECAUSE = choose_database()
+# Where pytest's workers find what one of them has made for all.
+if "WORKLIST_TEST_FOLDER" not in os.environ:
+    os.environ["WORKLIST_TEST_FOLDER"] = folder_of_the_run("tests")
 os.environ["SECRET_KEY"] = "known to all, for the tests alone, and long enough for every check"
 # The tests of who may call set this themselves; a server that a test starts inherits it.
 os.environ["DICOM_ACCESS"] = "any"
@@ -65,7 +73,7 @@ for operators_own in (
     os.environ.pop(operators_own, None)
 
 from worklist.settings import *  # noqa: E402, F403
-from worklist.settings import DATABASES, STATIC_ROOT, STORAGES  # noqa: E402
+from worklist.settings import DATABASES, STORAGES  # noqa: E402
 
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["TEST"] = {
@@ -76,6 +84,7 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 # The one for production wants collectstatic first.
 STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-STATIC_ROOT.mkdir(parents=True, exist_ok=True)
+# Nothing is collected: each test client would look through all of it.
+STATIC_ROOT = Path(os.environ["WORKLIST_TEST_FOLDER"])
 # The tests' rows are taken away after each of them.
 AUDIT_GUARD = False

@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 
-from tests.faults.site import Postgres, Sqlite
+from tests.faults.databases import Postgres, Sqlite
 
 # Of all connections: more than the broker takes.
 _FEW = 20

@@ -14,10 +14,11 @@ import pytest
 
 from benchmarks.web.browser import Answer
 from tests.faults.clerks import Clerk, faults
+from tests.faults.databases import Postgres, Sqlite
 from tests.faults.disks import let_nothing_grow
 from tests.faults.outages import full
 from tests.faults.scanners import OUT_OF_RESOURCES, Scanners
-from tests.faults.site import Postgres, Site, Sqlite, open_site
+from tests.faults.site import Site, open_site
 from tests.pages import fields
 from tests.raw import SUCCESS
 from tests.waiting import until

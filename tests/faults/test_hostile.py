@@ -22,8 +22,9 @@ from pydicom.uid import (
 )
 
 from benchmarks import figures
+from tests.faults.databases import Sqlite
 from tests.faults.running import Running
-from tests.faults.site import Site, Sqlite, filled_site
+from tests.faults.site import Site, site_of
 from tests.faults.test_messages import (
     COMMAND,
     FIND,
@@ -75,7 +76,7 @@ def descriptors() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def site(descriptors: None) -> Iterator[Site]:
-    with filled_site(Sqlite(), **BOUNDS) as site:
+    with site_of(Sqlite(), **BOUNDS) as site:
         site.book(1)
         yield site
 

@@ -19,11 +19,12 @@ import pytest
 from pydicom.uid import generate_uid
 
 from tests.faults.clerks import LETTERS, SEED, Clerk, faults
-from tests.faults.site import ROOT, Postgres, Site, Sqlite, kill, open_site
+from tests.faults.databases import ROOT, Postgres, Sqlite, kill
+from tests.faults.site import Site, open_site
 from tests.test_import_wl import data_set
 from tests.waiting import until
 
-KILLS = int(os.environ.get("WORKLIST_KILLS", "10"))
+KILLS = int(os.environ.get("WORKLIST_KILLS", "6"))
 FILES = 3
 
 

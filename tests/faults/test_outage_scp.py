@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.faults.databases import Postgres
 from tests.faults.outages import (
     Fault,
     frozen,
@@ -17,7 +18,7 @@ from tests.faults.outages import (
     stopped,
 )
 from tests.faults.scanners import OUT_OF_RESOURCES, Scanners
-from tests.faults.site import Postgres, Site, filled_site
+from tests.faults.site import Site, site_of
 from tests.raw import SUCCESS
 
 STEPS = 3
@@ -28,7 +29,7 @@ QUICK = 1.5
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
-    with filled_site(Postgres(), DICOM_ACCESS="known") as site:
+    with site_of(Postgres(), DICOM_ACCESS="known") as site:
         site.book(STEPS)
         yield site
 

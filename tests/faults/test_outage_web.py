@@ -10,6 +10,7 @@ from itertools import count
 import pytest
 
 from benchmarks.web.browser import Answer, Browser
+from tests.faults.databases import Postgres, Sqlite
 from tests.faults.outages import (
     Fault,
     frozen,
@@ -20,7 +21,7 @@ from tests.faults.outages import (
     stopped,
     written_by_another,
 )
-from tests.faults.site import Postgres, Site, Sqlite, open_site
+from tests.faults.site import Site, open_site
 from tests.pages import fields
 from tests.waiting import until
 

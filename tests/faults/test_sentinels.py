@@ -23,7 +23,8 @@ from pynetdicom.sop_class import ModalityWorklistInformationFind
 from benchmarks.web.browser import Answer, Browser
 from tests import network
 from tests.asking import query
-from tests.faults.site import CLERK, HERE, PASSWORD, ROOT, Postgres, Site, Sqlite, open_site
+from tests.faults.databases import CLERK, HERE, PASSWORD, ROOT, Postgres, Sqlite
+from tests.faults.site import Site, open_site
 from tests.pages import fields
 from tests.strategies import Query
 from tests.test_import_wl import data_set
