@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.db import DEFAULT_DB_ALIAS
+from django.test import TransactionTestCase
+from pytest_django import DjangoDbBlocker
 
-from tests import tools
+from tests import emptying, order, tools
 from tests.findscu import Findscu
 
 if TYPE_CHECKING:
@@ -29,29 +33,79 @@ def pytest_report_header(config: pytest.Config) -> str:
 _DATABASE = {"db", "transactional_db", "live_server"}
 # Whoever asks for one of these asks a real SCP over the network.
 _SERVES = {"findscu", "ours", "scp", "scps"}
-_ABOUT_OTHERS = {"test_benchmarks.py", "test_health.py", "test_heartbeat.py", "test_readiness.py"}
+_ABOUT_OTHERS = {
+    "tests/test_add_scanner.py",
+    "tests/test_add_scanner_tls.py",
+    "tests/test_benchmarks.py",
+    "tests/test_health.py",
+    "tests/test_heartbeat.py",
+    "tests/test_readiness.py",
+    "tests/test_tls.py",
+}
+# What these look at are peers, processes, ports and certificates, around whichever database, or
+# they bring the one that they break.
+_ABOUT_PROCESSES = (
+    "tests/faults/",
+    "tests/test_deployment.py",
+    "tests/test_fronts.py",
+    "tests/test_replica.py",
+    "tests/test_send_audit.py",
+    "tests/test_tls.py",
+    "tests/test_workers.py",
+)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> order.Scheduling:
+    return order.Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark what goes over the network, which must hold on either way of answering, and what is
     another test on another database: a browser sees the same pages, whichever it is.
 
-    What is about pages or measurements besides does not go over the network.
+    What is about pages, measurements or certificates besides does not go over the network.
     """
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
-        is_browser = "browser" in item.path.parts
-        if not is_browser and (item.get_closest_marker("django_db") or fixtures & _DATABASE):
+        module = item.nodeid.partition("::")[0]
+        is_browser = module.startswith("tests/browser/")
+        is_elsewhere = is_browser or module.startswith(_ABOUT_PROCESSES)
+        if not is_elsewhere and (item.get_closest_marker("django_db") or fixtures & _DATABASE):
             item.add_marker("database")
-        is_about_others = is_browser or item.path.name in _ABOUT_OTHERS
+        is_about_others = is_browser or module in _ABOUT_OTHERS
         if not is_about_others and fixtures & _SERVES:
             item.add_marker("network")
+    if hasattr(config, "workerinput"):
+        order.sort(items)
+
+
+def pytest_collection_finish() -> None:
+    """Have the garbage collector look at no test and no module again."""
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in item.iter_markers("needs"):
         for tool in mark.args:
             tools.require(tool)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Each test finds the database empty, and leaves it so in less time than Django takes."""
+
+    def empty(case: Any) -> None:
+        for using in case._databases_names(include_mirrors=False):
+            emptying.empty(using)
+
+    with django_db_blocker.unblock():
+        emptying.begin(DEFAULT_DB_ALIAS)
+    with pytest.MonkeyPatch.context() as patch:
+        # No setting says how it is done.
+        patch.setattr(TransactionTestCase, "_fixture_teardown", empty)
+        yield
+    with django_db_blocker.unblock():
+        emptying.hang_up(DEFAULT_DB_ALIAS)
 
 
 @pytest.fixture

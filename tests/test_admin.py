@@ -135,21 +135,24 @@ def test_every_model_of_ours_has_a_page_that_signs() -> None:
     assert set(admin.site._registry) == {*WRITABLE, *READ_ONLY}
 
 
-@pytest.mark.parametrize("model", (*WRITABLE, *READ_ONLY))
-def test_list_takes_as_many_queries_for_20_rows_as_for_2(
-    boss: Client, model: type[models.Model]
-) -> None:
-    counts: list[int] = []
+def test_lists_take_as_many_queries_for_20_rows_as_for_2(boss: Client) -> None:
+    counts: list[dict[Any, int]] = []
     for until in (2, 20):
         for number in range(2 if counts else 0, until):
             fill(number)
-        boss.get(url(model, "changelist"))
-        with CaptureQueriesContext(connection) as queries:
-            response = boss.get(url(model, "changelist"))
-        assert response.status_code == 200
-        assert len(response.context["cl"].result_list) >= until
-        counts.append(len(queries))
+        counts.append(
+            {model: queries_of_list(boss, model, until) for model in WRITABLE + READ_ONLY}
+        )
     assert counts[0] == counts[1]
+
+
+def queries_of_list(boss: Client, model: type[models.Model], rows: int) -> int:
+    boss.get(url(model, "changelist"))
+    with CaptureQueriesContext(connection) as queries:
+        response = boss.get(url(model, "changelist"))
+    assert response.status_code == 200
+    assert len(response.context["cl"].result_list) >= rows
+    return len(queries)
 
 
 @pytest.mark.parametrize("model", (*WRITABLE, *READ_ONLY))

@@ -299,8 +299,6 @@ def test_silent_associations_are_measured_and_each_is_answered() -> None:
     assert told["alone"][0] <= told["alone"][1]
 
 
-# On the kind of database that was chosen.
-@pytest.mark.database
 def test_associations_leave_nothing_behind() -> None:
     """`python -m benchmarks.associations` does it with 10,000."""
     done = subprocess.run(

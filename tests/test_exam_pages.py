@@ -165,9 +165,8 @@ def test_status_on_an_old_version_is_told(clerk: Client) -> None:
     scheduling.set_status(shown, StepStatus.READY, by=OTTO)
     response = clerk.post(f"/exams/{shown.pk}/status/", {"status": "ARRIVED", "version": 1})
     assert response.status_code == 409
-    assert "otto changed this exam 0 seconds ago (status Scheduled → Ready)" in (
-        response.content.decode()
-    )
+    told = r"otto changed this exam \d seconds? ago \(status Scheduled → Ready\)"
+    assert re.search(told, response.content.decode())
     shown.refresh_from_db()
     assert shown.status == "READY"
 
@@ -309,7 +308,7 @@ def test_move_on_an_old_version_shows_both_values(clerk: Client) -> None:
     response = move(clerk, shown.pk)
     page = response.content.decode()
     assert response.status_code == 409
-    assert "otto changed this exam 0 seconds ago (time 10:00 → 10:30" in page
+    assert re.search(r"otto changed this exam \d seconds? ago \(time 10:00 → 10:30", page)
     assert re.search(r"time</th><td>10:00</td><td><strong>10:30</strong></td><td>14:00", page)
     assert 'name="version" value="2"' in page
     assert move(clerk, shown.pk, version=2).status_code == 302

@@ -33,10 +33,13 @@ PRODUCTION = {
 
 
 def in_production(*words: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "DATABASE_URL": tools.database_url(), **PRODUCTION}
+    # The browser of other tests in this process takes it.
+    environment.pop("DJANGO_ALLOW_ASYNC_UNSAFE", None)
     return subprocess.run(
         [sys.executable, *words],
         cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": tools.database_url(), **PRODUCTION},
+        env=environment,
         capture_output=True,
         text=True,
         check=False,

@@ -100,6 +100,7 @@ class Asking:
 # --- runscp ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.database
 def test_workers_share_the_port_and_drain_when_the_parent_is_told_to_stop(runscp: Start) -> None:
     step(ScheduledProcedureStepID="S1")
     process = runscp("--port", "0", "--workers", "2", **QUIET)
@@ -116,6 +117,7 @@ def test_workers_share_the_port_and_drain_when_the_parent_is_told_to_stop(runscp
     socket.create_server(("127.0.0.1", port)).close()
 
 
+@pytest.mark.database
 def test_a_worker_that_is_killed_is_replaced_and_the_others_serve_on(runscp: Start) -> None:
     step(ScheduledProcedureStepID="S1")
     process = runscp("--port", "0", "--workers", "2", **QUIET)

@@ -84,7 +84,13 @@ def after_migrating(using: str, **_more: Any) -> None:
     with connection.cursor() as cursor:
         for statement in _postgres() if connection.vendor == "postgresql" else _sqlite():
             cursor.execute(statement)
-        # Last: that there is a count says that the database counts.
+    # Last: that there is a count says that the database counts.
+    begin(using)
+
+
+def begin(using: str) -> None:
+    """Have a database that counts begin anew."""
+    with connections[using].cursor() as cursor:
         cursor.execute(_BEGIN, [secrets.randbelow(_FIRST)])
 
 

@@ -32,7 +32,12 @@ def test_wrong_password_is_told_in_one_text(open_page: OpenPage) -> None:
 
 
 def test_sign_in_is_signed(open_page: OpenPage) -> None:
-    open_page("Administrator")
+    page = open_page(None, "/sign-in/")
+    page.fill("#id_username", person("Administrator").username)
+    page.fill("#id_password", PASSWORD)
+    page.click("button.primary")
+    page.wait_for_url(lambda url: "/sign-in/" not in url)
+    assert "Administrator" in page.get_by_role("banner").inner_text()
     event = AuditEvent.objects.latest("pk")
     assert (event.action, event.actor) == ("sign-in", "administrator")
 

@@ -273,4 +273,4 @@ def test_search_book_move_and_cancel_work_without_javascript(open_it: OpenIt, wo
     made.refresh_from_db()
     assert made.status == StepStatus.CANCELED
     page.get_by_role("button", name=words("Undo")).first.click()
-    expect(page.get_by_text(words("Undone."))).to_be_visible()
+    expect(page.get_by_text(words.one("Undone."))).to_be_visible()

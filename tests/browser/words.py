@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from django.utils.translation import gettext, override
+from django.utils.translation import gettext, ngettext, override
 
 
 class Words:
@@ -17,6 +17,11 @@ class Words:
         with override(self.locale.partition("-")[0]):
             told = gettext(english)
         return told % values if values else told
+
+    def one(self, english: str) -> str:
+        """The sentence that counts, about one."""
+        with override(self.locale.partition("-")[0]):
+            return ngettext(english, english, 1)
 
     def fits(self, english: str) -> re.Pattern[str]:
         """The sentence with anything in place of its variables."""

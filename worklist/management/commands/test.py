@@ -10,9 +10,9 @@ from pathlib import Path
 
 from django.core.management.base import BaseCommand
 
-# Two processes a core: tests mostly wait for servers and browsers that they have started. Those
-# marked with the same xdist_group stay together in one of them.
-PARALLEL = ("-n", str(2 * (os.cpu_count() or 1)), "--dist", "loadgroup")
+# Two processes a core: tests mostly wait for servers and browsers that they have started. Which
+# of them takes which test is in tests/order.py.
+PARALLEL = ("-n", str(2 * (os.cpu_count() or 1)), "--no-loadscope-reorder")
 # A count of the caller's own, or a wish to talk to the terminal, which one of many cannot.
 NOT_PARALLEL = ("-n", "--numprocesses", "-s", "--capture=no", "--pdb", "--trace")
 
