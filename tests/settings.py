@@ -85,6 +85,7 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 # The one for production wants collectstatic first.
 STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
 # Nothing is collected: each test client would look through all of it.
-STATIC_ROOT = Path(os.environ["WORKLIST_TEST_FOLDER"])
+STATIC_ROOT = Path(os.environ["WORKLIST_TEST_FOLDER"]) / "static"
+STATIC_ROOT.mkdir(exist_ok=True)
 # The tests' rows are taken away after each of them.
 AUDIT_GUARD = False

@@ -275,6 +275,8 @@ def test_a_tls_peer_on_the_plain_port(scps: Scps, pki: Pki) -> None:
     assert fault_of(scps) == Reason.TLS_WHERE_NONE_IS
 
 
+# Whichever way it is answered, too.
+@pytest.mark.network
 def test_both_ports_serve_at_the_same_time(scp: WorklistScp, pki: Pki) -> None:
     assert is_answered(call(scp.port, None))
     assert is_answered(call(scp.tls_port, pki.files(pki.ct1)))
