@@ -33,24 +33,25 @@ def pytest_report_header(config: pytest.Config) -> str:
 _DATABASE = {"db", "transactional_db", "live_server"}
 # Whoever asks for one of these asks a real SCP over the network.
 _SERVES = {"findscu", "ours", "scp", "scps"}
-_ABOUT_OTHERS = {
-    "tests/test_add_scanner.py",
-    "tests/test_add_scanner_tls.py",
+_ABOUT_OTHERS = (
+    "tests/browser/",
+    "tests/test_add_scanner",
     "tests/test_benchmarks.py",
     "tests/test_health.py",
     "tests/test_heartbeat.py",
     "tests/test_readiness.py",
-    "tests/test_tls.py",
-}
-# What these look at are peers, processes, ports and certificates, around whichever database, or
-# they bring the one that they break.
+    "tests/test_tls",
+)
+# What these look at are browsers, peers, processes, ports and certificates, around whichever
+# database, or they bring the one that they break.
 _ABOUT_PROCESSES = (
+    "tests/browser/",
     "tests/faults/",
     "tests/test_deployment.py",
     "tests/test_fronts.py",
     "tests/test_replica.py",
     "tests/test_send_audit.py",
-    "tests/test_tls.py",
+    "tests/test_tls",
     "tests/test_workers.py",
 )
 
@@ -67,13 +68,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
-        module = item.nodeid.partition("::")[0]
-        is_browser = module.startswith("tests/browser/")
-        is_elsewhere = is_browser or module.startswith(_ABOUT_PROCESSES)
-        if not is_elsewhere and (item.get_closest_marker("django_db") or fixtures & _DATABASE):
+        meets = item.get_closest_marker("django_db") or fixtures & _DATABASE
+        if meets and not item.nodeid.startswith(_ABOUT_PROCESSES):
             item.add_marker("database")
-        is_about_others = is_browser or module in _ABOUT_OTHERS
-        if not is_about_others and fixtures & _SERVES:
+        if fixtures & _SERVES and not item.nodeid.startswith(_ABOUT_OTHERS):
             item.add_marker("network")
     if hasattr(config, "workerinput"):
         order.sort(items)
